@@ -1,0 +1,1 @@
+"""Equipoise: put a language model on an even footing."""
