@@ -8,7 +8,7 @@ from .errors import InputError
 
 
 def refuse_existing(path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Return ``path``, or raise :class:`InputError` if something is there already and ``force`` is not set."""
+    """Return ``path``, or raise :class:`InputError` if something is there and ``force`` is not set."""
     target = Path(path)
     if target.exists() and not force:
         raise InputError(f"{target} exists already: choose another --out, or add --force to overwrite it")
@@ -18,8 +18,8 @@ def refuse_existing(path: str | os.PathLike[str], *, force: bool = False) -> Pat
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, force: bool = False) -> Path:
     """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part.
 
-    Text is written as UTF-8. Missing parent folders are made. Raises :class:`InputError` if the file exists and
-    ``force`` is not set.
+    Text is written as UTF-8. Missing parent folders are made. Raises :class:`InputError` if the file
+    exists and ``force`` is not set.
     """
     target = refuse_existing(path, force=force)
     target.parent.mkdir(parents=True, exist_ok=True)
