@@ -1,0 +1,71 @@
+"""The unit of every task: one prompt and the closed answers that may follow it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from ..errors import InputError
+
+Message = Mapping[str, str]
+"""One turn of a chat: ``{"role": ..., "content": ...}``."""
+
+Prompt = str | tuple[Message, ...]
+"""Plain text that is continued literally, or chat turns that the model's own template lays out."""
+
+Part = Literal["ambiguous", "unambiguous"]
+"""``ambiguous``: every answer is equally right, parity is the ideal. ``unambiguous``: exactly one is right."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A prompt, its answer options, and what each option would say about whom.
+
+    Attributes:
+        id: unique within the task.
+        prompt: see :data:`Prompt`.
+        options: texts appended literally to the prompt (the leading space belongs to them); at least two, distinct.
+        outcomes: one an option; ``"pro"``/``"anti"`` (for or against the stereotype) in two-way tasks, group
+            names otherwise. Several options may share one outcome.
+        part: see :data:`Part`.
+        answer: index of the right option; None exactly when the item is ambiguous.
+        groups: whom the item measures (here: occupations), at least one.
+        template: id of the wording that the item shares with others; a cluster for splits and intervals.
+        terminator: text that closes an option, scored with it where one option's tokens begin another's.
+        metadata: anything else, as JSON values; part of the data fingerprint.
+
+    Raises :class:`InputError`, naming the item, if these do not fit together.
+    """
+
+    id: str
+    prompt: Prompt
+    options: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    part: Part
+    answer: int | None
+    groups: tuple[str, ...]
+    template: str
+    terminator: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise InputError(f"item {self.id!r}: {problem}")
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.part, self.template))
+
+    def _problem(self) -> str | None:
+        if len(self.options) < 2 or len(set(self.options)) != len(self.options) or "" in self.options:
+            return f"needs two or more distinct, non-empty options, got {list(self.options)}"
+        if len(self.outcomes) != len(self.options):
+            return f"needs one outcome an option, got {len(self.outcomes)} for {len(self.options)} options"
+        if self.part not in get_args(Part):
+            return f"part must be one of {list(get_args(Part))}, got {self.part!r}"
+        if (self.answer is None) != (self.part == "ambiguous"):
+            return "an unambiguous item needs the index of its right answer, an ambiguous one must have None"
+        if self.answer is not None and not 0 <= self.answer < len(self.options):
+            return f"answer {self.answer} is no index into {len(self.options)} options"
+        if not self.groups:
+            return "needs at least one group (whom does it measure?)"
+        return None

@@ -1,0 +1,180 @@
+"""A task: where items come from, how they are held out, and what guessing would score."""
+
+import random
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .item import Item
+
+SetName = Literal["train", "validation", "heldout"]
+
+SHARES: dict[SetName, float] = {"train": 0.5, "validation": 0.2, "heldout": 0.3}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three sets of items that share neither an occupation nor a template."""
+
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
+    heldout: tuple[Item, ...]
+
+
+class Task(ABC):
+    """Subclass with a ``name`` and :meth:`items`; the rest follows.
+
+    ``outcomes`` lists what options can mean: two-way tasks keep ``("pro", "anti")``, others give their groups.
+    """
+
+    name: str
+    outcomes: tuple[str, ...] = ("pro", "anti")
+
+    @abstractmethod
+    def items(self) -> Sequence[Item]:
+        """Every item, always the same in the same order."""
+
+    def strata(self) -> Mapping[str, str]:
+        """A stratum for each group: every set of a split gets its share of each. By default there is one."""
+        return {}
+
+    def held_out_groups(self, item: Item) -> tuple[str, ...]:
+        """What must not be shared between sets. By default the item's groups, each on its own."""
+        return item.groups
+
+    def held_out_template(self, item: Item) -> str | None:
+        """The template that must not be shared between sets; None if the data's templates are not split."""
+        return item.template
+
+    def split(self, seed: int, limit: int | None = None) -> Split:
+        """Hold out whole groups and whole templates, about 50/20/30 %.
+
+        Templates are divided within each part. Items that would mix two sets are dropped.
+
+        Args:
+            seed: decides the division and the subsample; the same seed gives the same split.
+            limit: at most this many items of each part in each set, drawn by :func:`subsample`.
+
+        Raises :class:`InputError` if there is too little to divide.
+        """
+        items = self.items()
+        groups = {group for item in items for group in self.held_out_groups(item)}
+        group_set = partition(groups, seed=seed, strata=self.strata())
+        template_set: dict[tuple[str, str | None], SetName] = {}
+        for part in ("ambiguous", "unambiguous"):
+            found = {self.held_out_template(item) for item in items if item.part == part} - {None}
+            names = {name for name in found if name is not None}
+            if names:
+                template_set |= {(part, k): v for k, v in partition(names, seed=f"{seed}/{part}").items()}
+        sets: dict[SetName, list[Item]] = {name: [] for name in SHARES}
+        for item in items:
+            where = {group_set[group] for group in self.held_out_groups(item)}
+            template = self.held_out_template(item)
+            if template is not None:
+                where.add(template_set[item.part, template])
+            if len(where) == 1:
+                sets[where.pop()].append(item)
+        return make_split(self.name, sets, seed=seed, limit=limit)
+
+    def baselines(self, items: Sequence[Item]) -> dict[str, NDArray[np.bool_]]:
+        """What answering without reading would get right.
+
+        Args:
+            items: those without an answer are passed over.
+
+        Returns:
+            for each strategy, whether it is right, one value an item that has an answer, in order. "majority
+            option" always gives the text that is right most often; "always the stereotype" takes the first option
+            whose outcome is ``pro``; the two strategies by order of mention are there if every item's metadata has
+            ``first_mentioned``, the index of the option that the prompt mentions first.
+        """
+        asked = [item for item in items if item.answer is not None]
+        right = Counter(item.options[item.answer] for item in asked if item.answer is not None)
+        best = min(right, key=lambda text: (-right[text], text)) if right else ""
+        found = {"majority option": [item.options[item.answer or 0] == best for item in asked]}
+        if asked and all("pro" in item.outcomes for item in asked):
+            found["always the stereotype"] = [item.outcomes.index("pro") == item.answer for item in asked]
+        if asked and all("first_mentioned" in item.metadata for item in asked):
+            first = [item.metadata["first_mentioned"] == item.answer for item in asked]
+            found["always the first mentioned"] = first
+            found["always the later mentioned"] = [not hit for hit in first]
+        return {name: np.array(hits, dtype=bool) for name, hits in found.items()}
+
+
+def partition(
+    names: Iterable[str], *, seed: int | str, strata: Mapping[str, str] | None = None
+) -> dict[str, SetName]:
+    """Assign each name to a set, about 50/20/30 % of each stratum, and at least one name of all to every set."""
+    by_stratum: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        by_stratum[(strata or {}).get(name, "")].append(name)
+    assigned: dict[str, SetName] = {}
+    for stratum in sorted(by_stratum):
+        members = by_stratum[stratum]
+        random.Random(f"{seed}/{stratum}").shuffle(members)
+        # Small strata round the two smaller sets up, so that none is left empty while there are three names.
+        validation = max(1, round(len(members) * SHARES["validation"])) if len(members) >= 3 else 0
+        heldout = max(1, round(len(members) * SHARES["heldout"])) if len(members) >= 2 else 0
+        for index, name in enumerate(members):
+            assigned[name] = (
+                "validation" if index < validation else "heldout" if index < validation + heldout else "train"
+            )
+    return assigned
+
+
+def make_split(
+    name: str, sets: Mapping[SetName, Sequence[Item]], *, seed: int, limit: int | None = None
+) -> Split:
+    """Apply ``limit`` to each part of each set and refuse a split with an empty set."""
+    if limit is not None:
+        sets = {
+            key: [
+                item
+                for part in ("ambiguous", "unambiguous")
+                for item in subsample(
+                    [i for i in items if i.part == part], limit, seed=f"{seed}/{key}/{part}"
+                )
+            ]
+            for key, items in sets.items()
+        }
+    for key, items in sets.items():
+        if not items:
+            raise InputError(
+                f"task {name!r}: the {key} set is empty: holding out whole groups and templates needs more of both"
+            )
+    return Split(tuple(sets["train"]), tuple(sets["validation"]), tuple(sets["heldout"]))
+
+
+def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Item]:
+    """At most ``limit`` items, every group as often as the others.
+
+    Items with the same groups and template are taken together or not at all, so that what is counterbalanced within
+    them (genders, order) stays so. The original order is kept.
+    """
+    if limit >= len(items):
+        return list(items)
+    blocks: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        blocks[(*sorted(item.groups), item.template)].append(index)
+    order = sorted(blocks)
+    random.Random(str(seed)).shuffle(order)
+    taken: list[int] = []
+    uses: Counter[str] = Counter()
+    waiting = {key: sorted(set(key[:-1])) for key in order}
+    templates: Counter[str] = Counter()
+    smallest = min(len(block) for block in blocks.values())
+    while waiting and limit - len(taken) >= smallest:
+        key = min(waiting, key=lambda k: (sum(uses[g] for g in waiting[k]), templates[k[-1]]))
+        groups = waiting.pop(key)
+        if len(taken) + len(blocks[key]) > limit:
+            continue
+        taken += blocks[key]
+        uses.update(groups)
+        templates[key[-1]] += 1
+    return [items[index] for index in sorted(taken)]
