@@ -55,7 +55,7 @@ def test_option_orders_balance_exactly(items: list[Item]) -> None:
 def test_articles_fit(items: list[Item]) -> None:
     for item in items:
         assert isinstance(item.prompt, str)
-        assert "{" not in item.prompt and "[" not in item.prompt and "|" not in item.prompt
+        assert not set("{}[]|") & set(item.prompt)
         name = item.groups[0]
         wrong = f" {'a' if name[0] in 'aeiou' else 'an'} {name}"
         assert wrong not in item.prompt

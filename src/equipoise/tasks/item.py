@@ -13,7 +13,7 @@ Prompt = str | tuple[Message, ...]
 """Plain text that is continued literally, or chat turns that the model's own template lays out."""
 
 Part = Literal["ambiguous", "unambiguous"]
-"""``ambiguous``: every answer is equally right, parity is the ideal. ``unambiguous``: exactly one is right."""
+"""``ambiguous``: every answer is equally right, parity is ideal. ``unambiguous``: exactly one is right."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Item:
     Attributes:
         id: unique within the task.
         prompt: see :data:`Prompt`.
-        options: texts appended literally to the prompt (the leading space belongs to them); at least two, distinct.
+        options: texts appended literally to the prompt (the leading space belongs to them); two or more.
         outcomes: one an option; ``"pro"``/``"anti"`` (for or against the stereotype) in two-way tasks, group
             names otherwise. Several options may share one outcome.
         part: see :data:`Part`.

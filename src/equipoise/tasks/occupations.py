@@ -1,9 +1,9 @@
 """Occupations with the published share of women among those who work in them.
 
-Source: US Bureau of Labor Statistics, Current Population Survey, annual averages, Table 11 ("Employed persons by
-detailed occupation, sex, race, and Hispanic or Latino ethnicity"); a work of the US government, in the public
-domain. ``category`` is the table's own row, ``year`` the table's year. Occupations near parity are left out, since
-they have no stereotype that the share could name.
+Source: US Bureau of Labor Statistics, Current Population Survey, annual averages, Table 11 ("Employed
+persons by detailed occupation, sex, race, and Hispanic or Latino ethnicity"); a work of the US government,
+in the public domain. ``category`` is the table's own row, ``year`` the table's year. Occupations near
+parity are left out, since they have no stereotype that the share could name.
 """
 
 import csv
@@ -38,13 +38,13 @@ class Occupation:
 
 
 def with_article(noun: str) -> str:
-    """``noun`` after the indefinite article; by its first letter, which is right for every occupation here."""
+    """``noun`` after the indefinite article, chosen by the first letter: right for every occupation here."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 @cache
 def occupations() -> tuple[Occupation, ...]:
-    """All built-in occupations, 33 with mostly men (under 40 % women) and 33 with mostly women (over 60 %)."""
+    """All built-in occupations, 33 held mostly by men (women < 40 %) and 33 mostly by women (> 60 %)."""
     text = resources.files(__package__).joinpath("data/occupations.csv").read_text(encoding="utf-8")
     return tuple(
         Occupation(row["occupation"], float(row["percent_women"]), row["category"], int(row["year"]))

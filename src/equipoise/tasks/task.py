@@ -30,7 +30,8 @@ class Split:
 class Task(ABC):
     """Subclass with a ``name`` and :meth:`items`; the rest follows.
 
-    ``outcomes`` lists what options can mean: two-way tasks keep ``("pro", "anti")``, others give their groups.
+    ``outcomes`` lists what options can mean: two-way tasks keep ``("pro", "anti")``, others give their
+    groups.
     """
 
     name: str
@@ -90,9 +91,9 @@ class Task(ABC):
 
         Returns:
             for each strategy, whether it is right, one value an item that has an answer, in order. "majority
-            option" always gives the text that is right most often; "always the stereotype" takes the first option
-            whose outcome is ``pro``; the two strategies by order of mention are there if every item's metadata has
-            ``first_mentioned``, the index of the option that the prompt mentions first.
+            option" always gives the text that is right most often; "always the stereotype" takes the first
+            option whose outcome is ``pro``; the two strategies by order of mention are there if every
+            item's metadata has ``first_mentioned``, the index of the option that the prompt mentions first.
         """
         asked = [item for item in items if item.answer is not None]
         right = Counter(item.options[item.answer] for item in asked if item.answer is not None)
@@ -110,7 +111,7 @@ class Task(ABC):
 def partition(
     names: Iterable[str], *, seed: int | str, strata: Mapping[str, str] | None = None
 ) -> dict[str, SetName]:
-    """Assign each name to a set, about 50/20/30 % of each stratum, and at least one name of all to every set."""
+    """Assign each name to a set, about 50/20/30 % of each stratum; none is left empty by three names."""
     by_stratum: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
         by_stratum[(strata or {}).get(name, "")].append(name)
@@ -146,7 +147,7 @@ def make_split(
     for key, items in sets.items():
         if not items:
             raise InputError(
-                f"task {name!r}: the {key} set is empty: holding out whole groups and templates needs more of both"
+                f"task {name!r}: the {key} set is empty: holding out groups and templates needs more of both"
             )
     return Split(tuple(sets["train"]), tuple(sets["validation"]), tuple(sets["heldout"]))
 
@@ -154,8 +155,8 @@ def make_split(
 def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Item]:
     """At most ``limit`` items, every group as often as the others.
 
-    Items with the same groups and template are taken together or not at all, so that what is counterbalanced within
-    them (genders, order) stays so. The original order is kept.
+    Items with the same groups and template are taken together or not at all, so that what is
+    counterbalanced within them (genders, order) stays so. The original order is kept.
     """
     if limit >= len(items):
         return list(items)
