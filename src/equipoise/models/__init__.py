@@ -1,0 +1,27 @@
+"""Loading any Hugging Face language model, and its anatomy: blocks, norms, heads and the sites that edits act on."""
+
+from .anatomy import Anatomy, Attention, Block, Heads, Projection, Sublayer
+from .discovery import find_anatomy
+from .loaded import LoadedModel
+from .logits import LogitMap
+from .norms import Norm
+from .outputs import hidden_of, replace_hidden
+from .sites import SITE_KINDS, Site, SiteKind
+
+__all__ = [
+    "SITE_KINDS",
+    "Anatomy",
+    "Attention",
+    "Block",
+    "Heads",
+    "LoadedModel",
+    "LogitMap",
+    "Norm",
+    "Projection",
+    "Site",
+    "SiteKind",
+    "Sublayer",
+    "find_anatomy",
+    "hidden_of",
+    "replace_hidden",
+]

@@ -1,0 +1,160 @@
+"""Reading one decoder block from what was seen of its modules in the traced pass (see :mod:`.trace`)."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from torch import Tensor, nn
+
+from .anatomy import Attention, Block, Heads, Projection, Sublayer
+from .norms import Norm, could_be_norm, recognise_norm
+from .trace import Call, agree, mixed
+
+
+def read_block(
+    index: int, block: Call, calls: Sequence[Call], n_heads: int | None, n_kv_heads: int | None
+) -> Block:
+    """Block ``index`` from the calls inside it, in the order in which they were entered.
+
+    The last positions of rows 0 and 1 must be equal where the block is entered. ``n_heads`` and ``n_kv_heads`` are
+    the config's numbers; heads are left out where they don't fit the output projection.
+    """
+    width = block.width_out or 0
+    attention_call = _find_attention(calls)
+    inside = [c for c in calls if attention_call is not None and c.within(attention_call)]
+    outside = [c for c in calls if c is not attention_call and c not in inside]
+    norm_calls = _find_norms(index, outside, width)
+    attention = None
+    if attention_call is not None:
+        projection = _find_projection(attention_call, inside, width)
+        heads = projection and _find_heads(attention_call, inside, projection, n_heads, n_kv_heads)
+        output = projection if projection and _gives_output(attention_call, projection) else None
+        attention = Attention(attention_call.name, attention_call.module, _as_projection(output), heads or None)
+    mlp_call = _find_mlp(outside, attention_call, [c for c, _ in norm_calls], width)
+    mlp, mlp_norm, parallel = None, None, False
+    if mlp_call is not None:
+        last = _find_projection(mlp_call, [c for c in outside if c.within(mlp_call)], width, sees_others=False)
+        output = last if last and _gives_output(mlp_call, last) else None
+        mlp = Sublayer(mlp_call.name, mlp_call.module, _as_projection(output))
+        entry = _entry(mlp_call, outside, width)
+        mlp_norm = _norm_before(entry, outside, norm_calls)
+        parallel = attention is not None and entry.input is not None and not mixed(entry.input)
+    norms = tuple(norm for _, norm in norm_calls)
+    return Block(index, block.name, block.module, norms, attention, mlp, mlp_norm, parallel)
+
+
+def is_linear(call: Call) -> bool:
+    """Whether the module maps token vectors by one weight: nn.Linear, Conv1D, a quantised layer, one with an adapter."""
+    return call.width_in is not None and call.width_out is not None and _holds_one_matrix(call.module)
+
+
+def _holds_one_matrix(module: nn.Module) -> bool:
+    if next(module.children(), None) is not None:
+        return False
+    tensors: list[Tensor] = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    return any(tensor.ndim == 2 for tensor in tensors) and all(tensor.ndim <= 2 for tensor in tensors)
+
+
+def _holds_matrix(module: nn.Module) -> bool:
+    return any(tensor.ndim >= 2 for tensor in [*module.parameters(), *module.buffers()])
+
+
+def _find_attention(calls: Sequence[Call]) -> Call | None:
+    mixing = [
+        c
+        for c in calls
+        if c.input is not None and c.output is not None and not mixed(c.input) and mixed(c.output)
+    ]
+    innermost = [c for c in mixing if not any(other.within(c) for other in mixing)]
+    # A convolution over tokens mixes too; the sublayer is what has projections around the mixing.
+    return next((c for c in innermost if any(is_linear(other) for other in calls if other.within(c))), None)
+
+
+def _find_projection(sublayer: Call, inside: Sequence[Call], width: int, *, sees_others: bool = True) -> Call | None:
+    """The last linear layer of ``sublayer`` that gives ``width``; in attention, one that takes mixed tokens."""
+    if is_linear(sublayer):
+        return sublayer
+    linears = [c for c in inside if is_linear(c) and c.width_out == width]
+    linears = [c for c in linears if not sees_others or (c.input is not None and mixed(c.input))]
+    if not linears:
+        return None
+    found = linears[-1]
+    # An adapter (LoRA) wraps the layer: the outermost module that takes the same and gives the same width is meant.
+    for call in inside:
+        wraps = found.within(call) and call.width_in == found.width_in and call.width_out == width
+        if wraps and call.input is not None and found.input is not None and call.input.equal(found.input):
+            return call
+    return found
+
+
+def _gives_output(sublayer: Call, projection: Call) -> bool:
+    """Whether the sublayer returns the projection's output, or that plus one of its own inputs (a residual)."""
+    out, last = sublayer.output, projection.output
+    if out is None or last is None:
+        return False
+    residuals = [value for value in sublayer.inputs if value.shape == last.shape]
+    return agree(out, last) or any(agree(out, last + value) for value in residuals)
+
+
+def _as_projection(call: Call | None) -> Projection | None:
+    if call is None:
+        return None
+    return Projection(call.name, call.module, call.width_in or 0, call.width_out or 0)
+
+
+def _find_heads(
+    attention: Call, inside: Sequence[Call], projection: Call, n_heads: int | None, n_kv_heads: int | None
+) -> Heads | None:
+    width = projection.width_in or 0
+    if not n_heads or width % n_heads:
+        return None
+    head_dim = width // n_heads
+    # Queries, keys and values, fused or not, are (n_heads + 2 n_kv_heads) * head_dim wide together.
+    before = takewhile(lambda c: c is not projection, inside)
+    total = sum(c.width_out or 0 for c in before if is_linear(c) and c.width_in == attention.width_in)
+    seen, rest = divmod(total - width, 2 * head_dim)
+    if rest or not 1 <= seen <= n_heads or n_heads % seen:
+        seen = n_kv_heads if n_kv_heads and n_heads % n_kv_heads == 0 else n_heads
+    described = _as_projection(projection)
+    return described and Heads(described, n_heads, seen, head_dim)
+
+
+def _find_norms(index: int, calls: Sequence[Call], width: int) -> list[tuple[Call, Norm]]:
+    found: list[tuple[Call, Norm]] = []
+    for call in calls:
+        if call.input is not None and call.width_in == call.width_out == width and could_be_norm(call.module, width):
+            site = f"block.{index}.norm.{len(found)}"
+            norm = recognise_norm(site, call.name, call.module, call.input)
+            if norm is not None and all(norm.module is not other.module for _, other in found):
+                found.append((call, norm))
+    return found
+
+
+def _find_mlp(outside: Sequence[Call], attention: Call | None, norms: Sequence[Call], width: int) -> Call | None:
+    candidates = [
+        c
+        for c in outside
+        if c.width_in == c.width_out == width and _holds_matrix(c.module) and c not in norms
+    ]
+    candidates = [c for c in candidates if attention is None or not attention.within(c)]
+    outermost = [c for c in candidates if not any(c.within(other) for other in candidates)]
+    if not outermost:  # the block holds the MLP's linear layers itself (OPT): the last one gives the output
+        outermost = [c for c in outside if is_linear(c) and c.width_out == width][-1:]
+    if not outermost:
+        return None
+    return max(reversed(outermost), key=lambda c: sum(p.numel() for p in c.module.parameters()))
+
+
+def _entry(mlp: Call, outside: Sequence[Call], width: int) -> Call:
+    """The module that takes the MLP's input: the MLP itself, or the block's first linear layer if that is bare."""
+    if not is_linear(mlp):
+        return mlp
+    return next((c for c in outside if is_linear(c) and c.width_in == width), mlp)
+
+
+def _norm_before(entry: Call, outside: Sequence[Call], norms: Sequence[tuple[Call, Norm]]) -> Norm | None:
+    earlier = list(takewhile(lambda c: c is not entry, outside))
+    for call, norm in reversed(norms):
+        same = call.output is not None and entry.input is not None and call.output.equal(entry.input)
+        if call in earlier and same:
+            return norm
+    return None

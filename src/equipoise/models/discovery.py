@@ -1,0 +1,197 @@
+"""Finding a model's anatomy by structure: module types, positions and one traced forward pass, never names.
+
+Two passes over a dozen tokens. The first finds the list of decoder blocks: the largest ``ModuleList`` whose members
+run one after the other and keep the width of what they take. The second watches inside the blocks. Before each block,
+row 1's last hidden state is set to row 0's (see :mod:`.trace`), so that within any block
+
+- the *attention* is the innermost module that takes equal last positions and returns different ones,
+- its *output projection* is the linear layer in it that already takes different ones,
+- a block is *parallel* if its MLP still takes equal ones.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..errors import InputError
+from .anatomy import Anatomy, Block
+from .blocks import read_block
+from .logits import LogitMap, grid_like, recognise_logit_map
+from .norms import Norm, could_be_norm, recognise_norm
+from .outputs import hidden_of, replace_hidden
+from .trace import Call, causal, numbers, run, token_wise, undisturbed, watch
+
+_HOW = "name the list of blocks yourself: load(..., blocks='model.layers')"
+
+
+def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatomy:
+    """The anatomy of ``model``, a decoder with a language-model head.
+
+    ``blocks`` names the module that lists the decoder blocks, for a model where it is not found. Raises
+    :class:`InputError` that says what was looked for when a part is missing or the model is no causal decoder. Runs
+    two forward passes over twelve tokens and leaves the model as it was.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        raise InputError(
+            f"{type(model).__name__} has no language-model head (get_output_embeddings() gives none): load the model"
+            " with its head, as AutoModelForCausalLM does"
+        )
+    names = {module: name for name, module in model.named_modules()}
+    with undisturbed(model):
+        calls = _first_pass(model, names)
+        list_name = blocks if blocks is not None else _find_blocks(model, calls)
+        members = _members(model, list_name, calls)
+        backbone_name = _owner(list_name, calls)
+        last = calls[names[members[-1]]]
+        final_norm = _final_norm(backbone_name, last, list(calls.values()))
+        found, logit_map = _second_pass(model, names, members, head)
+    embedding = model.get_input_embeddings()
+    return Anatomy(
+        backbone=model.get_submodule(backbone_name),
+        backbone_name=backbone_name,
+        blocks=found,
+        final_norm=final_norm,
+        head=head,
+        head_name=names.get(head, "head"),
+        hidden_size=last.width_out or 0,
+        tied=getattr(head, "weight", None) is getattr(embedding, "weight", head),
+        logit_map=logit_map,
+    )
+
+
+def _first_pass(model: PreTrainedModel, names: dict[nn.Module, str]) -> dict[str, Call]:
+    calls: dict[str, Call] = {}
+    with ExitStack() as stack:
+        for module, name in names.items():
+            watch(module, name, lambda call: calls.setdefault(call.name, call), stack)
+        run(model)
+    return calls  # in the order in which modules were entered
+
+
+def _find_blocks(model: PreTrainedModel, calls: dict[str, Call]) -> str:
+    order = {name: index for index, name in enumerate(calls)}
+    candidates: dict[str, int] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.ModuleList) or len(module) == 0:
+            continue
+        members = [calls.get(f"{name}.{child}") for child, _ in module.named_children()]
+        if any(c is None or c.width_in is None or c.width_in != c.width_out for c in members):
+            continue
+        places = [order[c.name] for c in members if c is not None]
+        nested = any(name.startswith(f"{other}.") for other in candidates)  # experts inside a block
+        if places == sorted(places) and not nested:
+            candidates[name] = sum(p.numel() for p in module.parameters())
+    if not candidates:
+        raise InputError(
+            f"found no decoder blocks in {type(model).__name__}: looked for a ModuleList whose members run one after"
+            f" the other on token ids and keep the hidden width; {_HOW}"
+        )
+    return max(candidates, key=lambda name: candidates[name])
+
+
+def _members(model: PreTrainedModel, list_name: str, calls: dict[str, Call]) -> list[nn.Module]:
+    try:
+        members = list(model.get_submodule(list_name).children())
+    except AttributeError:
+        raise InputError(f"{type(model).__name__} has no module {list_name!r} to take as its list of blocks") from None
+    names = [f"{list_name}.{child}" for child, _ in model.get_submodule(list_name).named_children()]
+    idle = [name for name in names if name not in calls or calls[name].width_out is None]
+    if not members or idle:
+        raise InputError(
+            f"{list_name!r} is no list of decoder blocks: {idle[0] if idle else 'it'} does not take and return a hidden"
+            " state when the model runs on token ids"
+        )
+    return members
+
+
+def _owner(list_name: str, calls: dict[str, Call]) -> str:
+    """The innermost module around the list of blocks that is called itself: the backbone."""
+    owner = list_name
+    while owner:
+        owner = owner.rpartition(".")[0]
+        if owner in calls:
+            break
+    return owner
+
+
+def _final_norm(backbone_name: str, last: Call, calls: Sequence[Call]) -> Norm | None:
+    width = last.width_out
+    found = None
+    after = [c for c in calls[calls.index(last) + 1 :] if not c.within(last)]
+    for call in after:
+        inside = call.name.startswith(f"{backbone_name}.") if backbone_name else True
+        if inside and call.input is not None and call.width_in == call.width_out == width:
+            if could_be_norm(call.module, call.input.shape[-1]):
+                found = recognise_norm("final.norm", call.name, call.module, call.input) or found
+    return found
+
+
+def _config_heads(model: PreTrainedModel) -> tuple[int | None, int | None]:
+    """Query and key-value heads as the config has them; a number that differs between layers counts as unknown."""
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_attention_heads", None)
+    kv_heads = getattr(config, "num_key_value_heads", None)
+    return heads if isinstance(heads, int) else None, kv_heads if isinstance(kv_heads, int) else None
+
+
+def _second_pass(
+    model: PreTrainedModel, names: dict[nn.Module, str], members: list[nn.Module], head: nn.Module
+) -> tuple[tuple[Block, ...], LogitMap | None]:
+    calls: list[Call] = []
+    found: list[Block] = []
+    grid: list[Tensor] = []
+    heads = _config_heads(model)
+
+    def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        calls.clear()
+        return _align_last(args, kwargs)
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        block = Call(names[module], module, [], token_wise(hidden_of(output)))
+        if block.output is not None and not causal(block.output):
+            raise InputError(
+                f"{type(model).__name__} looks at later tokens: it is an encoder; decoders (causal language models)"
+                " are supported"
+            )
+        # Reading calls norms again, which is recorded too; so it reads a copy.
+        found.append(read_block(len(found), block, list(calls), *heads))
+        calls.clear()
+
+    def replace_logits(module: nn.Module, args: Any, output: Any) -> Any:
+        grid.append(grid_like(hidden_of(output)))
+        return replace_hidden(output, grid[-1])
+
+    with ExitStack() as stack:
+        for block in members:
+            stack.callback(block.register_forward_pre_hook(enter, with_kwargs=True, prepend=True).remove)
+            for module in block.modules():
+                if module is not block:
+                    watch(module, names[module], calls.append, stack)
+            stack.callback(block.register_forward_hook(leave).remove)
+        stack.callback(head.register_forward_hook(replace_logits).remove)
+        output = run(model)
+    logits = getattr(output, "logits", None)
+    constants = set(numbers(model.config.to_dict()))
+    known = recognise_logit_map(grid[-1], logits, constants) if grid and isinstance(logits, Tensor) else None
+    return tuple(found), known
+
+
+def _align_last(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """A block's arguments with the hidden state's last position in row 1 set to that of row 0."""
+
+    def aligned(hidden: Tensor, rows: Tensor) -> Tensor:
+        rows = rows.clone()
+        rows[1, -1] = rows[0, -1]
+        return rows.reshape(hidden.shape)
+
+    for index, value in enumerate(args):
+        if (rows := token_wise(value)) is not None:
+            return (*args[:index], aligned(value, rows), *args[index + 1 :]), kwargs
+    for key, value in kwargs.items():
+        if (rows := token_wise(value)) is not None:
+            return args, {**kwargs, key: aligned(value, rows)}
+    return args, kwargs

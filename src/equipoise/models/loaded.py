@@ -1,0 +1,42 @@
+"""A model with its tokenizer, as everything in Equipoise takes it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from .anatomy import Anatomy
+from .discovery import find_anatomy
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A causal language model, or a vision-language model, with its tokenizer (and ``processor``, if it has images).
+
+    ``name`` is what messages and reports call it. ``blocks`` names the model's list of decoder blocks, for a model
+    where :func:`find_anatomy` can't find it.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    processor: Any | None = None
+    name: str = "model"
+    blocks: str | None = None
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """The model's parts and sites; found on first use by two short forward passes."""
+        return find_anatomy(self.model, blocks=self.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go: the device of the token embedding."""
+        weight = getattr(self.model.get_input_embeddings(), "weight", None)
+        return self.model.device if weight is None or weight.is_meta else weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return self.model.dtype

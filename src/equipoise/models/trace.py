@@ -1,0 +1,137 @@
+"""Watching a forward pass over a few tokens: which modules run, in which order, on what.
+
+The pass runs three rows of four tokens. Rows 0 and 1 share only their last token, rows 0 and 2 all but their last. So
+at the last position, whatever has seen other tokens differs between rows 0 and 1, and at the first three positions
+rows 0 and 2 must agree in every causal model. Information flow shows what a module does; its name does not matter.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..errors import InputError
+from .outputs import hidden_of
+
+ROWS, TOKENS = 3, 4
+
+
+@dataclass
+class Call:
+    """A module's first call in the pass: its token-wise inputs and output, each [ROWS, TOKENS, width]."""
+
+    name: str
+    module: nn.Module
+    inputs: list[Tensor]
+    output: Tensor | None = None
+
+    @property
+    def input(self) -> Tensor | None:
+        return self.inputs[0] if self.inputs else None
+
+    @property
+    def width_in(self) -> int | None:
+        return self.inputs[0].shape[-1] if self.inputs else None
+
+    @property
+    def width_out(self) -> int | None:
+        return None if self.output is None else self.output.shape[-1]
+
+    def within(self, other: "Call") -> bool:
+        """Whether this module lies inside the other one."""
+        return self.name.startswith(f"{other.name}.")
+
+
+def token_wise(value: Any) -> Tensor | None:
+    """``value`` as [ROWS, TOKENS, width] if it holds one vector a token (OPT flattens the first two), else None."""
+    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2:
+        if value.numel() == ROWS * TOKENS * value.shape[-1]:
+            return value.detach().reshape(ROWS, TOKENS, value.shape[-1])
+    return None
+
+
+def agree(a: Tensor, b: Tensor) -> bool:
+    """Whether two activations are the same but for rounding (rows of one batch may use different kernels)."""
+    tolerance = 1e-4 if a.dtype in (torch.float32, torch.float64) else 1.5e-2
+    a, b = a.float(), b.float().to(a.device)
+    return bool((a - b).norm() <= tolerance * a.norm())
+
+
+def mixed(activation: Tensor) -> bool:
+    """Whether the last position of ``activation`` has seen other tokens (when the two last tokens were made equal)."""
+    return not agree(activation[0, -1], activation[1, -1])
+
+
+def causal(activation: Tensor) -> bool:
+    """Whether no position of ``activation`` has seen a later one."""
+    return agree(activation[0, :-1], activation[2, :-1])
+
+
+def watch(module: nn.Module, name: str, record: Callable[[Call], None], stack: ExitStack) -> None:
+    """Call ``record`` when ``module`` is entered; the call's output is filled in when it is left."""
+    pending: list[Call] = []
+
+    def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        values = (token_wise(value) for value in (*args, *kwargs.values()))
+        call = Call(name, module, [value for value in values if value is not None])
+        pending.append(call)
+        record(call)
+
+    def after(_: nn.Module, args: Any, output: Any) -> None:
+        try:
+            pending.pop().output = token_wise(hidden_of(output))
+        except TypeError:
+            pass  # it returns no tensor
+
+    handle = module.register_forward_pre_hook(before, with_kwargs=True)
+    stack.callback(handle.remove)
+    stack.callback(module.register_forward_hook(after).remove)
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, no compilation; everything is put back on leaving."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def run(model: PreTrainedModel) -> Any:
+    """The forward pass described above; returns the model's output."""
+    embedding = model.get_input_embeddings()
+    weight = getattr(embedding, "weight", None)
+    if weight is None:
+        raise InputError(f"{type(model).__name__} has no token embedding: a text model with one is needed")
+    device = model.device if weight.is_meta else weight.device
+    ids = torch.tensor(_token_ids(model, int(weight.shape[0])), device=device)
+    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+
+
+def _token_ids(model: PreTrainedModel, vocabulary: int) -> list[list[int]]:
+    # Padding, image placeholders and the like are numbers in the config; a model may treat their tokens specially.
+    special = set(numbers(model.config.to_dict()))
+    ordinary = [token for token in range(vocabulary // 3, vocabulary) if token not in special]
+    if len(ordinary) < 8:
+        ordinary = list(range(vocabulary))
+    a, b, c, d, e, f, g, h = (ordinary * 8)[:8]
+    return [[a, b, c, d], [e, f, g, d], [a, b, c, h]]
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """All numbers in a config, at any depth."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
