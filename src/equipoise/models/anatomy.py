@@ -41,7 +41,9 @@ class Heads:
     def slice(self, head: int) -> slice:
         """Where ``head`` lies in the projection's input. Raises :class:`InputError` if there is no such head."""
         if not 0 <= head < self.n_heads:
-            raise InputError(f"there is no head {head}: {self.projection.name} has heads 0 to {self.n_heads - 1}")
+            raise InputError(
+                f"there is no head {head}: {self.projection.name} has heads 0 to {self.n_heads - 1}"
+            )
         return slice(head * self.head_dim, (head + 1) * self.head_dim)
 
 
@@ -124,10 +126,14 @@ class Anatomy:
         """The site called ``name``. Raises :class:`InputError` that says which there are."""
         if name in self._sites:
             return self._sites[name]
-        per_block = [s.name.partition(".")[2].partition(".")[2] for s in self._sites.values() if s.name != "final.norm"]
+        per_block = [
+            s.name.partition(".")[2].partition(".")[2] for s in self._sites.values() if s.name != "final.norm"
+        ]
         kinds = ", ".join(f"block.i.{part}" for part in dict.fromkeys(per_block))
         final = " and final.norm" if "final.norm" in self._sites else ""
-        raise InputError(f"there is no site {name!r}: this model has {kinds} for i from 0 to {len(self.blocks) - 1}{final}")
+        raise InputError(
+            f"there is no site {name!r}: this model has {kinds} for i from 0 to {len(self.blocks) - 1}{final}"
+        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits [..., vocabulary] from the backbone's last hidden states [..., d], exactly as the model makes them.
@@ -139,7 +145,7 @@ class Anatomy:
                 f"{type(self.head).__name__} {self.head_name} is followed by something other than a scale or a soft"
                 " cap: call the whole model instead of backbone and head"
             )
-        return self.logit_map(self.head(hidden))  # type: ignore[no-any-return]
+        return self.logit_map(self.head(hidden))
 
     @cached_property
     def _sites(self) -> dict[str, Site]:

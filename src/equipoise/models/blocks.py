@@ -26,14 +26,16 @@ def read_block(
     attention = None
     if attention_call is not None:
         projection = _find_projection(attention_call, inside, width)
-        heads = projection and _find_heads(attention_call, inside, projection, n_heads, n_kv_heads)
-        output = projection if projection and _gives_output(attention_call, projection) else None
-        attention = Attention(attention_call.name, attention_call.module, _as_projection(output), heads or None)
+        heads = _find_heads(attention_call, inside, projection, n_heads, n_kv_heads)
+        output = projection if _gives_output(attention_call, projection) else None
+        attention = Attention(attention_call.name, attention_call.module, _as_projection(output), heads)
     mlp_call = _find_mlp(outside, attention_call, [c for c, _ in norm_calls], width)
     mlp, mlp_norm, parallel = None, None, False
     if mlp_call is not None:
-        last = _find_projection(mlp_call, [c for c in outside if c.within(mlp_call)], width, sees_others=False)
-        output = last if last and _gives_output(mlp_call, last) else None
+        last = _find_projection(
+            mlp_call, [c for c in outside if c.within(mlp_call)], width, sees_others=False
+        )
+        output = last if _gives_output(mlp_call, last) else None
         mlp = Sublayer(mlp_call.name, mlp_call.module, _as_projection(output))
         entry = _entry(mlp_call, outside, width)
         mlp_norm = _norm_before(entry, outside, norm_calls)
@@ -43,7 +45,7 @@ def read_block(
 
 
 def is_linear(call: Call) -> bool:
-    """Whether the module maps token vectors by one weight: nn.Linear, Conv1D, a quantised layer, one with an adapter."""
+    """Whether the module maps token vectors by one matrix: nn.Linear, GPT-2's Conv1D, a quantised layer."""
     return call.width_in is not None and call.width_out is not None and _holds_one_matrix(call.module)
 
 
@@ -69,7 +71,9 @@ def _find_attention(calls: Sequence[Call]) -> Call | None:
     return next((c for c in innermost if any(is_linear(other) for other in calls if other.within(c))), None)
 
 
-def _find_projection(sublayer: Call, inside: Sequence[Call], width: int, *, sees_others: bool = True) -> Call | None:
+def _find_projection(
+    sublayer: Call, inside: Sequence[Call], width: int, *, sees_others: bool = True
+) -> Call | None:
     """The last linear layer of ``sublayer`` that gives ``width``; in attention, one that takes mixed tokens."""
     if is_linear(sublayer):
         return sublayer
@@ -86,11 +90,11 @@ def _find_projection(sublayer: Call, inside: Sequence[Call], width: int, *, sees
     return found
 
 
-def _gives_output(sublayer: Call, projection: Call) -> bool:
+def _gives_output(sublayer: Call, projection: Call | None) -> bool:
     """Whether the sublayer returns the projection's output, or that plus one of its own inputs (a residual)."""
-    out, last = sublayer.output, projection.output
-    if out is None or last is None:
+    if projection is None or projection.output is None or sublayer.output is None:
         return False
+    out, last = sublayer.output, projection.output
     residuals = [value for value in sublayer.inputs if value.shape == last.shape]
     return agree(out, last) or any(agree(out, last + value) for value in residuals)
 
@@ -102,11 +106,16 @@ def _as_projection(call: Call | None) -> Projection | None:
 
 
 def _find_heads(
-    attention: Call, inside: Sequence[Call], projection: Call, n_heads: int | None, n_kv_heads: int | None
+    attention: Call,
+    inside: Sequence[Call],
+    projection: Call | None,
+    n_heads: int | None,
+    n_kv_heads: int | None,
 ) -> Heads | None:
-    width = projection.width_in or 0
-    if not n_heads or width % n_heads:
+    described = _as_projection(projection)
+    if described is None or not n_heads or described.width_in % n_heads:
         return None
+    width = described.width_in
     head_dim = width // n_heads
     # Queries, keys and values, fused or not, are (n_heads + 2 n_kv_heads) * head_dim wide together.
     before = takewhile(lambda c: c is not projection, inside)
@@ -114,14 +123,17 @@ def _find_heads(
     seen, rest = divmod(total - width, 2 * head_dim)
     if rest or not 1 <= seen <= n_heads or n_heads % seen:
         seen = n_kv_heads if n_kv_heads and n_heads % n_kv_heads == 0 else n_heads
-    described = _as_projection(projection)
-    return described and Heads(described, n_heads, seen, head_dim)
+    return Heads(described, n_heads, seen, head_dim)
 
 
 def _find_norms(index: int, calls: Sequence[Call], width: int) -> list[tuple[Call, Norm]]:
     found: list[tuple[Call, Norm]] = []
     for call in calls:
-        if call.input is not None and call.width_in == call.width_out == width and could_be_norm(call.module, width):
+        if (
+            call.input is not None
+            and call.width_in == call.width_out == width
+            and could_be_norm(call.module, width)
+        ):
             site = f"block.{index}.norm.{len(found)}"
             norm = recognise_norm(site, call.name, call.module, call.input)
             if norm is not None and all(norm.module is not other.module for _, other in found):
@@ -129,7 +141,9 @@ def _find_norms(index: int, calls: Sequence[Call], width: int) -> list[tuple[Cal
     return found
 
 
-def _find_mlp(outside: Sequence[Call], attention: Call | None, norms: Sequence[Call], width: int) -> Call | None:
+def _find_mlp(
+    outside: Sequence[Call], attention: Call | None, norms: Sequence[Call], width: int
+) -> Call | None:
     candidates = [
         c
         for c in outside

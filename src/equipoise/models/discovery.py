@@ -34,7 +34,7 @@ def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatom
     :class:`InputError` that says what was looked for when a part is missing or the model is no causal decoder. Runs
     two forward passes over twelve tokens and leaves the model as it was.
     """
-    head = model.get_output_embeddings()
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if head is None:
         raise InputError(
             f"{type(model).__name__} has no language-model head (get_output_embeddings() gives none): load the model"
@@ -65,9 +65,13 @@ def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatom
 
 def _first_pass(model: PreTrainedModel, names: dict[nn.Module, str]) -> dict[str, Call]:
     calls: dict[str, Call] = {}
+
+    def first(call: Call) -> None:
+        calls.setdefault(call.name, call)
+
     with ExitStack() as stack:
         for module, name in names.items():
-            watch(module, name, lambda call: calls.setdefault(call.name, call), stack)
+            watch(module, name, first, stack)
         run(model)
     return calls  # in the order in which modules were entered
 
@@ -79,7 +83,7 @@ def _find_blocks(model: PreTrainedModel, calls: dict[str, Call]) -> str:
         if not isinstance(module, nn.ModuleList) or len(module) == 0:
             continue
         members = [calls.get(f"{name}.{child}") for child, _ in module.named_children()]
-        if any(c is None or c.width_in is None or c.width_in != c.width_out for c in members):
+        if any(c is None or not c.keeps_width for c in members):
             continue
         places = [order[c.name] for c in members if c is not None]
         nested = any(name.startswith(f"{other}.") for other in candidates)  # experts inside a block
@@ -97,13 +101,15 @@ def _members(model: PreTrainedModel, list_name: str, calls: dict[str, Call]) -> 
     try:
         members = list(model.get_submodule(list_name).children())
     except AttributeError:
-        raise InputError(f"{type(model).__name__} has no module {list_name!r} to take as its list of blocks") from None
+        raise InputError(
+            f"{type(model).__name__} has no module {list_name!r} to take as its list of blocks"
+        ) from None
     names = [f"{list_name}.{child}" for child, _ in model.get_submodule(list_name).named_children()]
-    idle = [name for name in names if name not in calls or calls[name].width_out is None]
+    idle = [name for name in names if name not in calls or not calls[name].keeps_width]
     if not members or idle:
         raise InputError(
-            f"{list_name!r} is no list of decoder blocks: {idle[0] if idle else 'it'} does not take and return a hidden"
-            " state when the model runs on token ids"
+            f"{list_name!r} is no list of decoder blocks: {idle[0] if idle else 'it'} does not take and return hidden"
+            " states of one width when the model runs on token ids"
         )
     return members
 
@@ -124,9 +130,9 @@ def _final_norm(backbone_name: str, last: Call, calls: Sequence[Call]) -> Norm |
     after = [c for c in calls[calls.index(last) + 1 :] if not c.within(last)]
     for call in after:
         inside = call.name.startswith(f"{backbone_name}.") if backbone_name else True
-        if inside and call.input is not None and call.width_in == call.width_out == width:
-            if could_be_norm(call.module, call.input.shape[-1]):
-                found = recognise_norm("final.norm", call.name, call.module, call.input) or found
+        keeps = call.width_in == call.width_out == width
+        if inside and keeps and call.input is not None and could_be_norm(call.module, call.input.shape[-1]):
+            found = recognise_norm("final.norm", call.name, call.module, call.input) or found
     return found
 
 

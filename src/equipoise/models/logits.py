@@ -18,6 +18,7 @@ class LogitMap:
     softcap: float | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """The logits for the head's output ``x``, of the same shape."""
         if self.scale != 1.0:
             x = x * self.scale
         return x if self.softcap is None else self.softcap * (x / self.softcap).tanh()
@@ -44,7 +45,11 @@ def recognise_logit_map(x: Tensor, y: Tensor, constants: Iterable[float]) -> Log
     exact += [1 / value for value in exact if value]
 
     def snapped(value: float) -> float:
-        return min(exact, key=lambda e: abs(e - value)) if any(abs(e - value) <= close * abs(e) for e in exact) else value
+        return (
+            min(exact, key=lambda e: abs(e - value))
+            if any(abs(e - value) <= close * abs(e) for e in exact)
+            else value
+        )
 
     scale = snapped(float(y[straight] / x[straight]))
     capped = abs(float(y[far]) - scale * float(x[far])) > close * abs(scale * float(x[far]))

@@ -57,8 +57,9 @@ def recognise_norm(site: str, name: str, module: nn.Module, example: Tensor) -> 
     alternating = torch.ones(width)
     alternating[1::2] = -1
     inputs = torch.cat([random, 64 * random], dim=1)
-    # The probes for kind and scale have a mean square of one, and the second a mean of (almost) zero.
-    inputs = torch.cat([inputs, torch.zeros(1, 1, width), 64 * torch.ones(1, 1, width), 64 * alternating[None, None]], 1)
+    # Against these the kind and the scale show: no size, all mean, (almost) no mean.
+    vectors = torch.stack([torch.zeros(width), 64 * torch.ones(width), 64 * alternating])
+    inputs = torch.cat([inputs, vectors[None]], dim=1)
     try:
         outputs = module(inputs.to(device=example.device, dtype=example.dtype))
     except (TypeError, ValueError, RuntimeError):
@@ -73,15 +74,17 @@ def recognise_norm(site: str, name: str, module: nn.Module, example: Tensor) -> 
     layer = bool((constant - zero).norm() < 2e-2 * (signs - zero).norm())
     scale = (signs - zero) * alternating if layer else constant - zero
     weight_name, unit_offset = _weight(module, scale)
-    vectors = [n for n, _ in module.named_parameters(recurse=False) if n != weight_name]
-    bias = next((n for n in vectors if weight_name is not None or zero.any()), None)
+    others = [n for n, _ in module.named_parameters(recurse=False) if n != weight_name]
+    bias = next((n for n in others if weight_name is not None or zero.any()), None)
     return Norm(site, name, module, width, "layer" if layer else "rms", unit_offset, weight_name, bias)
 
 
 def _weight(module: nn.Module, scale: Tensor) -> tuple[str | None, bool]:
     """The parameter that gives ``scale`` [d], as it is or plus one, and whether it is plus one."""
     for name, parameter in module.named_parameters(recurse=False):
-        if parameter.is_meta:  # offloaded: its values are not at hand, and norms that add one are the exception
+        if (
+            parameter.is_meta
+        ):  # offloaded: its values are not at hand, and norms that add one are the exception
             return name, False
         for offset in (False, True):
             value = parameter.detach().float().cpu() + float(offset)

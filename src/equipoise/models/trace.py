@@ -6,7 +6,7 @@ rows 0 and 2 must agree in every causal model. Information flow shows what a mod
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,15 +31,23 @@ class Call:
 
     @property
     def input(self) -> Tensor | None:
+        """The first of the inputs."""
         return self.inputs[0] if self.inputs else None
 
     @property
     def width_in(self) -> int | None:
+        """Width of the first input."""
         return self.inputs[0].shape[-1] if self.inputs else None
 
     @property
     def width_out(self) -> int | None:
+        """Width of the output."""
         return None if self.output is None else self.output.shape[-1]
+
+    @property
+    def keeps_width(self) -> bool:
+        """Whether it returns vectors as wide as those that it takes."""
+        return self.width_in is not None and self.width_in == self.width_out
 
     def within(self, other: "Call") -> bool:
         """Whether this module lies inside the other one."""
@@ -48,10 +56,11 @@ class Call:
 
 def token_wise(value: Any) -> Tensor | None:
     """``value`` as [ROWS, TOKENS, width] if it holds one vector a token (OPT flattens the first two), else None."""
-    if isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2:
-        if value.numel() == ROWS * TOKENS * value.shape[-1]:
-            return value.detach().reshape(ROWS, TOKENS, value.shape[-1])
-    return None
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 2:
+        return None
+    if value.numel() != ROWS * TOKENS * value.shape[-1]:
+        return None
+    return value.detach().reshape(ROWS, TOKENS, value.shape[-1])
 
 
 def agree(a: Tensor, b: Tensor) -> bool:
@@ -77,15 +86,16 @@ def watch(module: nn.Module, name: str, record: Callable[[Call], None], stack: E
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         values = (token_wise(value) for value in (*args, *kwargs.values()))
-        call = Call(name, module, [value for value in values if value is not None])
+        # Copies, because some blocks add to a sublayer's output in place (Falcon).
+        call = Call(name, module, [value.clone() for value in values if value is not None])
         pending.append(call)
         record(call)
 
     def after(_: nn.Module, args: Any, output: Any) -> None:
-        try:
-            pending.pop().output = token_wise(hidden_of(output))
-        except TypeError:
-            pass  # it returns no tensor
+        call = pending.pop()
+        with suppress(TypeError):  # it returns no tensor
+            value = token_wise(hidden_of(output))
+            call.output = None if value is None else value.clone()
 
     handle = module.register_forward_pre_hook(before, with_kwargs=True)
     stack.callback(handle.remove)
@@ -113,7 +123,15 @@ def run(model: PreTrainedModel) -> Any:
         raise InputError(f"{type(model).__name__} has no token embedding: a text model with one is needed")
     device = model.device if weight.is_meta else weight.device
     ids = torch.tensor(_token_ids(model, int(weight.shape[0])), device=device)
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    try:
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{type(model).__name__} doesn't run on token ids alone ({type(error).__name__}: {error}): a model is"
+            " needed that reads text without further input"
+        ) from error
 
 
 def _token_ids(model: PreTrainedModel, vocabulary: int) -> list[list[int]]:
