@@ -1,7 +1,9 @@
 """Loading any Hugging Face language model, and its anatomy: blocks, norms, heads and the sites that edits act on."""
 
 from .anatomy import Anatomy, Attention, Block, Heads, Projection, Sublayer
+from .compiled import is_compiled
 from .discovery import find_anatomy
+from .fingerprint import Fingerprint
 from .loaded import LoadedModel
 from .logits import LogitMap
 from .norms import Norm
@@ -13,6 +15,7 @@ __all__ = [
     "Anatomy",
     "Attention",
     "Block",
+    "Fingerprint",
     "Heads",
     "LoadedModel",
     "LogitMap",
@@ -23,5 +26,6 @@ __all__ = [
     "Sublayer",
     "find_anatomy",
     "hidden_of",
+    "is_compiled",
     "replace_hidden",
 ]

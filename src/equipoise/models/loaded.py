@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .anatomy import Anatomy
 from .discovery import find_anatomy
+from .fingerprint import Fingerprint, take_fingerprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,11 @@ class LoadedModel:
     def anatomy(self) -> Anatomy:
         """The model's parts and sites; found on first use by two short forward passes."""
         return find_anatomy(self.model, blocks=self.blocks)
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What files recognise the model by; taken on first use."""
+        return take_fingerprint(self.model, self.anatomy)
 
     @property
     def device(self) -> torch.device:
