@@ -1,0 +1,49 @@
+"""Numbers from scores: bias, accuracy, text capability, their intervals, and the strength to recommend. NumPy alone."""
+
+from .accuracy import accuracy, baseline_accuracies, best_baseline
+from .bias import (
+    abstention_rate,
+    bias_towards,
+    greedy_abstention_rate,
+    greedy_bias_towards,
+    greedy_per_occupation_bias,
+    greedy_stereotype_gap,
+    per_group_bias,
+    per_occupation_bias,
+    stereotype_gap,
+)
+from .clusters import Sample, Statistic, TooFewClusters
+from .intervals import Bootstrap, Estimate
+from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
+from .responses import UNANSWERED, Judgements, Responses
+from .text import Texts, kl_to_base, perplexity
+
+__all__ = [
+    "UNANSWERED",
+    "Bootstrap",
+    "Budgets",
+    "Estimate",
+    "Judgements",
+    "OperatingPoint",
+    "Recommendation",
+    "Responses",
+    "Sample",
+    "Statistic",
+    "Texts",
+    "TooFewClusters",
+    "abstention_rate",
+    "accuracy",
+    "baseline_accuracies",
+    "best_baseline",
+    "bias_towards",
+    "greedy_abstention_rate",
+    "greedy_bias_towards",
+    "greedy_per_occupation_bias",
+    "greedy_stereotype_gap",
+    "kl_to_base",
+    "per_group_bias",
+    "per_occupation_bias",
+    "perplexity",
+    "recommend",
+    "stereotype_gap",
+]
