@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..models import Fingerprint
+
+if TYPE_CHECKING:
+    from ..models.fingerprint import Fingerprint
 
 _KEYS = frozenset({"method", "config", "model", "data", "versions", "seed", "steps", "terms"})
 
@@ -90,6 +92,8 @@ class Provenance:
         for key, allowed in kinds.items():
             if not isinstance(value[key], allowed):
                 raise InputError(f"provenance: {key} can't be a {type(value[key]).__name__}")
+        from ..models.fingerprint import Fingerprint
+
         return cls(
             method=value["method"],
             config=value["config"],
