@@ -67,7 +67,9 @@ def test_rows_with_their_own_strengths_are_runs_with_those_strengths(loaded: Loa
 
 def test_norm_edits_by_row_equal_runs_bit_for_bit(loaded: LoadedModel) -> None:
     if loaded.name.startswith(("tiny-Mixtral", "tiny-Qwen3Moe")):
-        pytest.skip("an expert computes the tokens of all rows in one product, so rows depend on rows by rounding")
+        pytest.skip(
+            "an expert computes the tokens of all rows in one product, so rows depend on rows by rounding"
+        )
     ids = tokens(4)
     strengths = [0.0, 0.3, 1.0, -0.5]
     with attach(loaded, intervention(loaded), strengths) as handle:
@@ -182,7 +184,12 @@ def test_folding_is_steering_and_is_undone_bit_for_bit(loaded: LoadedModel) -> N
 def test_generation_with_several_answers_per_prompt_uses_the_rows_strengths() -> None:
     loaded = model("Llama")
     ids = tokens(2)
-    options = {"max_new_tokens": 4, "do_sample": False, "attention_mask": torch.ones_like(ids), "num_beams": 2}
+    options = {
+        "max_new_tokens": 4,
+        "do_sample": False,
+        "attention_mask": torch.ones_like(ids),
+        "num_beams": 2,
+    }
     with attach(loaded, intervention(loaded), [0.0, 1.0]):
         mixed = loaded.model.generate(ids, **options)
         with pytest.raises(InputError, match="2 strengths were given and the batch has 3 rows"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,7 +49,7 @@ def attach(
     return Attached(loaded, given, strength, fold=fold)
 
 
-def attach_live(loaded: LoadedModel, edits: dict[str, LiveEdit]) -> LiveAttached:
+def attach_live(loaded: LoadedModel, edits: Mapping[str, LiveEdit]) -> LiveAttached:
     """Steer with tensors that may require grad, for training: ``y' = y + scale ⊙ y + shift`` at each site.
 
     The tensors are read in every pass, not copied; gradients reach them. [d] tensors edit all rows, [B, 1, d] tensors
@@ -201,7 +201,11 @@ class Attached(_Handle):
             ]
             if name in self._folded:
                 takes_shift = self._folded[name].takes_shift
-                chosen = [(c, AffineEdit(shift=e.shift)) for c, e in chosen if e.shift is not None and not takes_shift]
+                chosen = [
+                    (c, AffineEdit(shift=e.shift))
+                    for c, e in chosen
+                    if e.shift is not None and not takes_shift
+                ]
             if chosen:
                 columns, edits = zip(*chosen, strict=True)
                 yield Term(self._dial, columns, edits, answer=answer)
@@ -212,7 +216,9 @@ class Attached(_Handle):
                 raise InputError("only the token scope 'all' can be folded into weights: attach without fold")
             for name, edit in one.edits.items():
                 if edit.rank:
-                    raise InputError(f"{name}: a low-rank edit can't be folded into a norm: attach without fold")
+                    raise InputError(
+                        f"{name}: a low-rank edit can't be folded into a norm: attach without fold"
+                    )
         return {name: foldable(self._loaded, name) for name in names}
 
     def _refold(self) -> None:
@@ -221,13 +227,15 @@ class Attached(_Handle):
             weights = self._dial.matrix[0]
             scales = [weights[c] * edit.scale.double() for c, edit in edits if edit.scale is not None]
             shifts = [weights[c] * edit.shift.double() for c, edit in edits if edit.shift is not None]
-            norm.set(torch.stack(scales).sum(0) if scales else None, torch.stack(shifts).sum(0) if shifts else None)
+            norm.set(
+                torch.stack(scales).sum(0) if scales else None, torch.stack(shifts).sum(0) if shifts else None
+            )
 
 
 class LiveAttached(_Handle):
     """The handle that :func:`attach_live` returns."""
 
-    def __init__(self, loaded: LoadedModel, edits: dict[str, LiveEdit]) -> None:
+    def __init__(self, loaded: LoadedModel, edits: Mapping[str, LiveEdit]) -> None:
         super().__init__()
         refuse_compiled(loaded)
         sites = [loaded.anatomy.site(name) for name in edits]

@@ -60,10 +60,14 @@ def convert_dso_pt(
         pairs = _by_name(path, content, loaded)
     elif isinstance(content, Sequence) and not isinstance(content, str):
         if len(content) != len(norms):
-            raise InputError(f"{path} lists {len(content)} norms and {loaded.name} has {len(norms)}: wrong model?")
+            raise InputError(
+                f"{path} lists {len(content)} norms and {loaded.name} has {len(norms)}: wrong model?"
+            )
         pairs = {norm.site: _pair(path, norm.site, entry) for norm, entry in zip(norms, content, strict=True)}
     else:
-        raise InputError(f"{path} holds a {type(content).__name__}, no layout that we know: see convert_dso_pt")
+        raise InputError(
+            f"{path} holds a {type(content).__name__}, no layout that we know: see convert_dso_pt"
+        )
     if any(a is not None for a, _ in pairs.values()) and scale not in ("delta", "factor"):
         raise InputError(
             f"{path}: say what its scales mean: scale='delta' if 0 has no effect, scale='factor' if 1 has none"
@@ -87,7 +91,9 @@ def _unpickle(path: str | os.PathLike[str]) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} can't be read as tensors alone ({reason}): re-save it as a plain state dict") from None
+        raise InputError(
+            f"{path} can't be read as tensors alone ({reason}): re-save it as a plain state dict"
+        ) from None
 
 
 def _by_name(
@@ -106,7 +112,9 @@ def _by_name(
     for name, value in nested.items():
         site = _find(name, sites)
         if site is None:
-            raise InputError(f"{path}: {name!r} names no norm of {loaded.name}: a file of another model or layout")
+            raise InputError(
+                f"{path}: {name!r} names no norm of {loaded.name}: a file of another model or layout"
+            )
         if site in pairs:
             raise InputError(f"{path}: {name!r} and another key both name {site}: keep one of them")
         pairs[site] = _pair(path, name, value)
@@ -130,13 +138,17 @@ def _pair(path: str | os.PathLike[str], name: str, value: Any) -> tuple[Tensor |
         for key, tensor in value.items():
             role = _role(str(key))
             if role is None or role in roles:
-                raise InputError(f"{path}: {name}: unknown or repeated key {key!r}: we know {_SCALE} and {_SHIFT}")
+                raise InputError(
+                    f"{path}: {name}: unknown or repeated key {key!r}: we know {_SCALE} and {_SHIFT}"
+                )
             roles[role] = tensor
         a, b = roles.get("scale"), roles.get("shift")
     elif isinstance(value, tuple | list) and len(value) == 2:
         a, b = value
     else:
-        raise InputError(f"{path}: {name} holds a {type(value).__name__}, neither scale and shift nor a pair of them")
+        raise InputError(
+            f"{path}: {name} holds a {type(value).__name__}, neither scale and shift nor a pair of them"
+        )
     return _vector(path, name, a), _vector(path, name, b)
 
 

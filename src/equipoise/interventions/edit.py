@@ -47,7 +47,9 @@ class AffineEdit:
         if not widths:
             raise InputError("an edit needs at least one of scale, shift, or u with v")
         if len(widths) > 1:
-            raise InputError(f"the parts of one edit have different widths {sorted(widths)}: give them one width")
+            raise InputError(
+                f"the parts of one edit have different widths {sorted(widths)}: give them one width"
+            )
 
     @property
     def width(self) -> int:
@@ -86,7 +88,9 @@ class AffineEdit:
             strength: λ; 0 returns ``y`` itself.
         """
         if y.shape[-1] != self.width:
-            raise InputError(f"an edit of width {self.width} can't be applied to activations of width {y.shape[-1]}")
+            raise InputError(
+                f"an edit of width {self.width} can't be applied to activations of width {y.shape[-1]}"
+            )
         if strength == 0.0:
             return y
         delta = torch.zeros_like(y)
@@ -103,7 +107,9 @@ class AffineEdit:
         if not isinstance(other, AffineEdit):
             return NotImplemented
         if self.width != other.width:
-            raise InputError(f"edits of widths {self.width} and {other.width} can't be added: they edit other sites")
+            raise InputError(
+                f"edits of widths {self.width} and {other.width} can't be added: they edit other sites"
+            )
         return AffineEdit(
             _sum(self.scale, other.scale),
             _sum(self.shift, other.shift),

@@ -47,9 +47,7 @@ def save_intervention(
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: the provenance can't be written as JSON: {error}") from None
     tensors = {
-        f"{site}.{name}": tensor
-        for site, edit in intervention.edits.items()
-        for name, tensor in edit.parts()
+        f"{site}.{name}": tensor for site, edit in intervention.edits.items() for name, tensor in edit.parts()
     }
     return write_atomic(path, serialise(tensors, metadata={METADATA_KEY: text}), force=force)
 
@@ -91,7 +89,9 @@ def _load_one(path: str) -> Intervention:
     for name, tensor in tensors.items():
         site, _, part = name.rpartition(".")
         if site not in parts or part not in PARTS:
-            raise InputError(f"{path}: unknown tensor {name!r}: the file was changed or is of a newer version")
+            raise InputError(
+                f"{path}: unknown tensor {name!r}: the file was changed or is of a newer version"
+            )
         if tensor.dtype != torch.float32:
             raise InputError(f"{path}: {name} is {tensor.dtype}, it must be float32: convert it or fit again")
         parts[site][part] = tensor
@@ -114,17 +114,24 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             # Cloned: the tensors of a memory map would change if the file were overwritten in place.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is truncated or no safetensors file ({error}): copy it again or fit again") from None
+        raise InputError(
+            f"{path} is truncated or no safetensors file ({error}): copy it again or fit again"
+        ) from None
     if METADATA_KEY not in metadata:
-        raise InputError(f"{path} is a safetensors file, but Equipoise didn't write it: give a file made by `fit`")
+        raise InputError(
+            f"{path} is a safetensors file, but Equipoise didn't write it: give a file made by `fit`"
+        )
     try:
         header = json.loads(metadata[METADATA_KEY])
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: the header is damaged ({error}): copy it again or fit again") from None
     if not isinstance(header, dict) or not {"format", "kind"} <= set(header):
-        raise InputError(f"{path}: the header is damaged (no format version or kind): copy it again or fit again")
+        raise InputError(
+            f"{path}: the header is damaged (no format version or kind): copy it again or fit again"
+        )
     if header["format"] != FORMAT:
         raise InputError(
             f"{path} has format version {header['format']!r} and this version reads {FORMAT}: update equipoise"

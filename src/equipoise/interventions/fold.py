@@ -27,7 +27,9 @@ class FoldedNorm:
         self._weight = _parameter(norm, norm.weight_name)
         self._bias = _parameter(norm, norm.bias_name) if norm.has_bias else None
         if self._weight.is_meta:
-            raise InputError(f"{norm.site}: its weight is offloaded, so nothing can be folded in: attach without fold")
+            raise InputError(
+                f"{norm.site}: its weight is offloaded, so nothing can be folded in: attach without fold"
+            )
         self._saved_weight = self._weight.detach().clone()
         self._saved_bias = None if self._bias is None else self._bias.detach().clone()
         FOLDED.add(norm.module)
@@ -78,7 +80,9 @@ def foldable(loaded: LoadedModel, name: str) -> Norm:
     else:
         raise InputError(f"{name} is no norm's output, so nothing can be folded there: attach without fold")
     if norm.weight_name is None:
-        raise InputError(f"{name}: the norm has no weight that an edit could be folded into: attach without fold")
+        raise InputError(
+            f"{name}: the norm has no weight that an edit could be folded into: attach without fold"
+        )
     steered = steered_site(loaded.anatomy.site(name))
     if norm.module in FOLDED or steered is not None:
         raise InputError(
@@ -92,7 +96,9 @@ def uniform_matrix(value: Strength, interventions: int) -> Tensor:
     """A strength matrix with one row; :class:`InputError` for per-row strengths, which weights can't hold."""
     matrix = strength_matrix(value, interventions)
     if matrix.shape[0] != 1:
-        raise InputError("a folded intervention has one strength for all rows: attach without fold for per-row ones")
+        raise InputError(
+            "a folded intervention has one strength for all rows: attach without fold for per-row ones"
+        )
     return matrix
 
 

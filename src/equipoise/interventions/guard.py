@@ -38,7 +38,9 @@ def refuse_shared(sites: Iterable[Site]) -> None:
     for site in sites:
         key = (id(site.module), site.where)
         if key in seen:
-            raise InputError(f"{seen[key]} and {site.name} are the same module ({site.path}): edit one of them only")
+            raise InputError(
+                f"{seen[key]} and {site.name} are the same module ({site.path}): edit one of them only"
+            )
         seen[key] = site.name
 
 

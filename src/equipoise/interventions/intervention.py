@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ class Intervention:
 
         Raises InputError for a low-rank edit: an entry of U or V alone means nothing, only their product does.
         """
-        if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0.0 <= keep <= 1.0:
+        if not 0.0 <= keep <= 1.0:
             raise InputError(f"keep must be a fraction from 0 to 1, not {keep!r}")
         for site, edit in self.edits.items():
             if edit.rank:
@@ -165,8 +166,10 @@ def _strongest(tensors: list[torch.Tensor], keep: float) -> list[torch.Tensor]:
     order = torch.sort(magnitudes, descending=True, stable=True).indices
     mask = torch.zeros_like(magnitudes, dtype=torch.bool)
     mask[order[:count]] = True
-    pieces = mask.split([tensor.numel() for tensor in tensors])
-    return [piece.view_as(tensor) for piece, tensor in zip(pieces, tensors, strict=True)]
+    ends = itertools.accumulate(tensor.numel() for tensor in tensors)
+    return [
+        mask[end - tensor.numel() : end].view_as(tensor) for end, tensor in zip(ends, tensors, strict=True)
+    ]
 
 
 def _natural(site: str) -> tuple[tuple[int, int, str], ...]:

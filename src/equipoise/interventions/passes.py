@@ -82,7 +82,9 @@ class PassRecorder:
         tokens = given.get("input_ids")
         tokens = given.get("inputs_embeds") if tokens is None else tokens
         if tokens is None:
-            raise InputError("the backbone was called without input_ids and inputs_embeds: pass one of them by name")
+            raise InputError(
+                "the backbone was called without input_ids and inputs_embeds: pass one of them by name"
+            )
         rows, length = tokens.shape[:2]
         past = _cached(given.get("past_key_values"))
         last = None
@@ -179,7 +181,9 @@ class TokenMap:
     def _check_packed(self, given: int) -> None:
         assert self._packed is not None
         if int(self._packed.max()) >= given:
-            raise InputError(f"packed tokens name row {int(self._packed.max())} and only {given} rows were given")
+            raise InputError(
+                f"packed tokens name row {int(self._packed.max())} and only {given} rows were given"
+            )
 
     def _pass(self) -> Pass:
         if self._recorder.current is None:

@@ -74,10 +74,10 @@ class Provenance:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Provenance:
+    def from_json(cls, value: Any) -> Provenance:
         """Inverse of :meth:`to_json`. Missing and unknown keys and wrong types raise :class:`InputError`."""
-        if not isinstance(value, Mapping) or set(value) != _KEYS:
-            keys = sorted(value) if isinstance(value, Mapping) else type(value).__name__
+        if not isinstance(value, dict) or set(value) != _KEYS:
+            keys = sorted(value) if isinstance(value, dict) else type(value).__name__
             raise InputError(f"provenance must have exactly the keys {sorted(_KEYS)}, not {keys}")
         kinds: dict[str, tuple[type, ...]] = {
             "method": (str,),

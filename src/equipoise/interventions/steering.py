@@ -72,7 +72,9 @@ class SteeredSite:
         found = [delta for term in self._terms if (delta := term.delta(device, dtype)) is not None]
         flat = [delta for delta in found if delta.uniform]
         self._deltas = [delta for delta in found if not delta.uniform]
-        self._deltas += [Delta(d.tokens, d.answer, None, None, d.weights, d.u, d.v) for d in flat if d.u is not None]
+        self._deltas += [
+            Delta(d.tokens, d.answer, None, None, d.weights, d.u, d.v) for d in flat if d.u is not None
+        ]
         scale, shift = _total([d.scale for d in flat]), _total([d.shift for d in flat])
         self._slow = bool(self._deltas or self._live)
         if self._slow:
@@ -84,7 +86,9 @@ class SteeredSite:
 
     def _on_input(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not args:
-            raise InputError(f"{self.name}: its module was called by keywords only, so there is no input to edit")
+            raise InputError(
+                f"{self.name}: its module was called by keywords only, so there is no input to edit"
+            )
         return (self._steer(args[0]), *args[1:])
 
     def _on_output(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
@@ -100,7 +104,12 @@ class SteeredSite:
         scale, shift = self._scale, self._shift
         if scale is None and shift is None:
             return None
-        if self._fresh and not torch.compiler.is_compiling() and output.numel() >= _LARGE and _owned(output, args):
+        if (
+            self._fresh
+            and not torch.compiler.is_compiling()
+            and output.numel() >= _LARGE
+            and _owned(output, args)
+        ):
             return _affine_in_place(output, scale, shift, self._half)
         return _affine(output, scale, shift, self._half)
 
@@ -150,7 +159,9 @@ class SteeredSite:
         if part is None:
             return None
         if part.dim() == 3 and part.shape[0] not in (1, y.shape[0]):
-            raise InputError(f"{self.name}: live tensors for {part.shape[0]} rows and a batch of {y.shape[0]} rows")
+            raise InputError(
+                f"{self.name}: live tensors for {part.shape[0]} rows and a batch of {y.shape[0]} rows"
+            )
         return part.to(y.device)
 
     def _finish(self, scale: Tensor | None, shift: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

@@ -47,7 +47,9 @@ class Delta:
 class Term:
     """The edits of one handle at one site that share a token scope."""
 
-    def __init__(self, dial: Dial, columns: Sequence[int], edits: Sequence[AffineEdit], *, answer: bool) -> None:
+    def __init__(
+        self, dial: Dial, columns: Sequence[int], edits: Sequence[AffineEdit], *, answer: bool
+    ) -> None:
         self._dial = dial
         self._answer = answer
         self._columns = list(columns)
