@@ -4,7 +4,9 @@ from .anatomy import Anatomy, Attention, Block, Heads, Projection, Sublayer
 from .compiled import is_compiled
 from .discovery import find_anatomy
 from .fingerprint import Fingerprint
+from .info import ModelInfo, describe
 from .loaded import LoadedModel
+from .loading import load
 from .logits import LogitMap
 from .norms import Norm
 from .outputs import hidden_of, replace_hidden
@@ -19,13 +21,16 @@ __all__ = [
     "Heads",
     "LoadedModel",
     "LogitMap",
+    "ModelInfo",
     "Norm",
     "Projection",
     "Site",
     "SiteKind",
     "Sublayer",
+    "describe",
     "find_anatomy",
     "hidden_of",
     "is_compiled",
+    "load",
     "replace_hidden",
 ]

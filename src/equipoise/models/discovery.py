@@ -9,12 +9,13 @@ row 1's last hidden state is set to row 0's (see :mod:`.trace`), so that within 
 - a block is *parallel* if its MLP still takes equal ones.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .anatomy import Anatomy, Block
@@ -23,6 +24,9 @@ from .logits import LogitMap, grid_like, recognise_logit_map
 from .norms import Norm, could_be_norm, recognise_norm
 from .outputs import hidden_of, replace_hidden
 from .trace import Call, causal, numbers, run, token_wise, undisturbed, watch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _HOW = "name the list of blocks yourself: load(..., blocks='model.layers')"
 

@@ -5,19 +5,23 @@ the parameters' names alone. Embedding and head are left out, so that a model wi
 norms are left out, so that it can be taken while an intervention is folded into them.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .anatomy import Anatomy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SAMPLES = 256
 
@@ -49,14 +53,14 @@ class Fingerprint:
     layout: str
     samples: tuple[float | None, ...]
 
-    def matches(self, other: "Fingerprint") -> bool:
+    def matches(self, other: Fingerprint) -> bool:
         """Whether both are fingerprints of one model: equal sizes, and weights that differ by rounding to bf16 at most.
 
         Not an equivalence in the strict sense, as rounding never is; ``==`` compares every digit.
         """
         return self.mismatch(other) is None
 
-    def mismatch(self, other: "Fingerprint") -> str | None:
+    def mismatch(self, other: Fingerprint) -> str | None:
         """In words, how the ``other`` model differs from this one; None if they match."""
         for name, what in _WORDS.items():
             mine, theirs = getattr(self, name), getattr(other, name)
@@ -84,7 +88,7 @@ class Fingerprint:
         return {**asdict(self), "samples": list(self.samples)}
 
     @classmethod
-    def from_json(cls, value: Any) -> "Fingerprint":
+    def from_json(cls, value: Any) -> Fingerprint:
         """Inverse of :meth:`to_json`; raises :class:`InputError` for missing or unknown keys and wrong types."""
         names = {field.name for field in fields(cls)}
         if not isinstance(value, Mapping) or set(value) != names:
@@ -102,7 +106,7 @@ class Fingerprint:
         rest = {name: value[name] for name in _KINDS}
         return cls(**rest, samples=tuple(None if s is None else float(s) for s in samples))
 
-    def _distance(self, other: "Fingerprint") -> float:
+    def _distance(self, other: Fingerprint) -> float:
         """Root mean square difference of the samples that both have, relative to their size."""
         pairs = [
             (a, b)

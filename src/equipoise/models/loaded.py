@@ -1,15 +1,19 @@
 """A model with its tokenizer, as everything in Equipoise takes it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .anatomy import Anatomy
 from .discovery import find_anatomy
 from .fingerprint import Fingerprint, take_fingerprint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,17 +5,21 @@ at the last position, whatever has seen other tokens differs between rows 0 and 
 rows 0 and 2 must agree in every causal model. Information flow shows what a module does; its name does not matter.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .outputs import hidden_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ROWS, TOKENS = 3, 4
 
@@ -49,7 +53,7 @@ class Call:
         """Whether it returns vectors as wide as those that it takes."""
         return self.width_in is not None and self.width_in == self.width_out
 
-    def within(self, other: "Call") -> bool:
+    def within(self, other: Call) -> bool:
         """Whether this module lies inside the other one."""
         return self.name.startswith(f"{other.name}.")
 
