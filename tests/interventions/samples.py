@@ -42,9 +42,7 @@ def intervention(
     generator = torch.Generator().manual_seed(seed)
     sites = [loaded.anatomy.site(name) for kind in kinds for name in loaded.anatomy.sites(kind)]  # type: ignore[arg-type]
     edits = {site.name: edit(site.width, generator, rank=rank) for site in sites}
-    return Intervention(
-        edits, scope, Provenance("test", model=getattr(loaded, "fingerprint", None), seed=seed)
-    )
+    return Intervention(edits, scope, Provenance("test", model=loaded.fingerprint, seed=seed))
 
 
 def tokens(rows: int = 3, length: int = 7, seed: int = 0) -> Tensor:

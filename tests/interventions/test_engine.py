@@ -159,7 +159,7 @@ def test_handles_leave_in_any_order(loaded: LoadedModel) -> None:
 
 def test_folding_is_steering_and_is_undone_bit_for_bit(loaded: LoadedModel) -> None:
     ids = tokens()
-    base = logits(loaded, ids)
+    base, hooks = logits(loaded, ids), _hooks(loaded)
     saved = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
     a, b = intervention(loaded, seed=1), intervention(loaded, seed=2)
     with attach(loaded, [a, b], fold=True) as handle:
@@ -175,10 +175,12 @@ def test_folding_is_steering_and_is_undone_bit_for_bit(loaded: LoadedModel) -> N
     assert all(torch.equal(now[name], tensor) for name, tensor in saved.items())
     with attach(loaded, a, fold=True) as handle:
         assert any(not torch.equal(now[name], tensor) for name, tensor in saved.items())
-        hooks = sum(bool(norm.module._forward_hooks) for norm in loaded.anatomy.norms)
+        assert _hooks(loaded) == hooks
+        adding = sum("forward" in norm.module.__dict__ for norm in loaded.anatomy.norms)
         handle.strength = 0.0
         assert torch.equal(logits(loaded, ids), base)
-    assert hooks == sum(not norm.has_bias for norm in loaded.anatomy.norms)
+    assert adding == sum(not norm.has_bias for norm in loaded.anatomy.norms)
+    assert not any("forward" in module.__dict__ for module in loaded.model.modules())
 
 
 def test_generation_with_several_answers_per_prompt_uses_the_rows_strengths() -> None:

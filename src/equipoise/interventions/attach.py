@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import LoadedModel, Site
-from .edit import AffineEdit
 from .fold import FOLDED, FoldedNorm, foldable, uniform_matrix
 from .guard import Claim, refuse_compiled, refuse_shared
 from .intervention import Intervention
@@ -143,6 +142,7 @@ class Attached(_Handle):
                 if fold:
                     self._folded[site.name] = FoldedNorm(norms[site.name])
                     self._undo.append(self._folded[site.name].restore)
+                    continue
                 for term in self._terms(site.name):
                     self._add(site, term)
             self._refold()
@@ -199,13 +199,6 @@ class Attached(_Handle):
                 for column, one in enumerate(self.interventions)
                 if name in one.edits and (one.scope == "answer") == answer
             ]
-            if name in self._folded:
-                takes_shift = self._folded[name].takes_shift
-                chosen = [
-                    (c, AffineEdit(shift=e.shift))
-                    for c, e in chosen
-                    if e.shift is not None and not takes_shift
-                ]
             if chosen:
                 columns, edits = zip(*chosen, strict=True)
                 yield Term(self._dial, columns, edits, answer=answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -18,8 +19,8 @@ FOLDED: WeakSet[nn.Module] = WeakSet()
 class FoldedNorm:
     """One norm whose output is scaled by (1 + λ a) through its own weight, exactly undone by :meth:`restore`.
 
-    The weight becomes w (1 + λ a), or (1 + w)(1 + λ a) − 1 where it is stored as an offset from one; a norm with a
-    bias takes the shift as well, c (1 + λ a) + λ b, and then needs no hook.
+    The weight becomes w (1 + λ a), or (1 + w)(1 + λ a) − 1 where it is stored as an offset from one. A norm with a
+    bias takes the shift as well, c (1 + λ a) + λ b; for one without, the module's forward adds it.
     """
 
     def __init__(self, norm: Norm) -> None:
@@ -32,34 +33,33 @@ class FoldedNorm:
             )
         self._saved_weight = self._weight.detach().clone()
         self._saved_bias = None if self._bias is None else self._bias.detach().clone()
+        self._shifted: _ShiftedForward | None = None
         FOLDED.add(norm.module)
-
-    @property
-    def takes_shift(self) -> bool:
-        """Whether the module has a bias, so that the shift needs no hook."""
-        return self._bias is not None
 
     @torch.no_grad()
     def set(self, scale: Tensor | None, shift: Tensor | None) -> None:
         """Fold λ a and λ b, fp64 [d] (or None for zero), in anew from the saved parameters."""
         self.put_back()
-        offset = float(self._norm.unit_offset)
-        if scale is not None and bool(scale.any()):
-            factor = 1 + scale.to(self._weight.device)
-            weight = (self._saved_weight.double() + offset) * factor - offset
-            self._weight.copy_(weight)
-        if self._bias is None or self._saved_bias is None:
-            return
-        bias = self._saved_bias.double()
-        if scale is not None:
-            bias = bias * (1 + scale.to(bias.device))
-        if shift is not None:
-            bias = bias + shift.to(bias.device)
-        self._bias.copy_(bias)
+        device = self._weight.device
+        factor = None if scale is None or not bool(scale.any()) else 1 + scale.to(device)
+        added = None if shift is None or not bool(shift.any()) else shift.to(device)
+        if factor is not None:
+            offset = float(self._norm.unit_offset)
+            self._weight.copy_((self._saved_weight.double() + offset) * factor - offset)
+        if self._bias is not None and self._saved_bias is not None:
+            if factor is not None or added is not None:
+                bias = self._saved_bias.double()
+                bias = bias if factor is None else bias * factor
+                self._bias.copy_(bias if added is None else bias + added)
+        elif added is not None:
+            self._shifted = _ShiftedForward(self._norm.module, added.to(self._weight.dtype))
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """The saved parameters, bit for bit."""
+        """The saved parameters, bit for bit, and the module's own forward."""
+        if self._shifted is not None:
+            self._shifted.remove(self._norm.module)
+            self._shifted = None
         self._weight.copy_(self._saved_weight)
         if self._bias is not None and self._saved_bias is not None:
             self._bias.copy_(self._saved_bias)
@@ -68,6 +68,36 @@ class FoldedNorm:
         """Put the saved parameters back and let others edit this norm again."""
         self.put_back()
         FOLDED.discard(self._norm.module)
+
+
+class _ShiftedForward:
+    """A norm's forward and then an addition. A hook for the same costs three times as much a decoded token."""
+
+    def __init__(self, module: nn.Module, shift: Tensor) -> None:
+        self._inner = module.forward
+        self._own = "forward" in module.__dict__  # accelerate puts a forward of its own there
+        self._shift: Tensor | None = shift
+        module.forward = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        y = self._inner(*args, **kwargs)
+        shift = self._shift
+        if shift is None:
+            return y
+        if y.dtype is not shift.dtype or y.device != shift.device:
+            self._shift = shift = shift.to(y)
+        # A norm with a weight returns a tensor of its own, so without gradients it may be overwritten.
+        return y + shift if torch.is_grad_enabled() else y.add_(shift)
+
+    def remove(self, module: nn.Module) -> None:
+        """Put the former forward back; if somebody wrapped this one meanwhile, only stop adding."""
+        self._shift = None
+        if module.__dict__.get("forward") is not self:
+            return
+        if self._own:
+            module.forward = self._inner
+        else:
+            del module.__dict__["forward"]
 
 
 def foldable(loaded: LoadedModel, name: str) -> Norm:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from ..errors import InputError
-from ..models import LoadedModel, Site
+from ..models import LoadedModel, Site, is_compiled
 from .intervention import Intervention
 
 _ATTACHED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
@@ -19,17 +19,11 @@ def refuse_compiled(loaded: LoadedModel) -> None:
 
     Compiled code doesn't look for hooks that were added later: steering would silently do nothing.
     """
-    for name, module in loaded.model.named_modules():
-        if (
-            hasattr(module, "_orig_mod")
-            or getattr(module, "_compiled_call_impl", None) is not None
-            or hasattr(module.forward, "_torchdynamo_orig_callable")
-        ):
-            where = f"{loaded.name}: {name or 'the model'}"
-            raise InputError(
-                f"{where} is compiled, and compiled code ignores hooks that are added later: load the model again, "
-                "attach first and compile then (a strength may be changed after that)"
-            )
+    if is_compiled(loaded.model):
+        raise InputError(
+            f"{loaded.name} is compiled, and compiled code ignores hooks that are added later: load the model again, "
+            "attach first and compile then (the strength may change after that)"
+        )
 
 
 def refuse_shared(sites: Iterable[Site]) -> None:

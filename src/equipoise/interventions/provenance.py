@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from ..models.fingerprint import Fingerprint
+from ..models import Fingerprint
 
 _KEYS = frozenset({"method", "config", "model", "data", "versions", "seed", "steps", "terms"})
 
@@ -92,8 +90,6 @@ class Provenance:
         for key, allowed in kinds.items():
             if not isinstance(value[key], allowed):
                 raise InputError(f"provenance: {key} can't be a {type(value[key]).__name__}")
-        from ..models.fingerprint import Fingerprint
-
         return cls(
             method=value["method"],
             config=value["config"],

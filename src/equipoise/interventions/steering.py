@@ -33,7 +33,9 @@ class SteeredSite:
         self._scale: Tensor | None = None
         self._shift: Tensor | None = None
         self._half = False
-        self._slow = False
+        self._idle = False  # nothing to add at the present strengths
+        self._plain = False  # one addcmul does it
+        self._by_row = False
         self._deltas: list[Delta] = []
         if site.where == "input":
             self._handle = module.register_forward_pre_hook(self._on_input, prepend=True)
@@ -76,13 +78,13 @@ class SteeredSite:
             Delta(d.tokens, d.answer, None, None, d.weights, d.u, d.v) for d in flat if d.u is not None
         ]
         scale, shift = _total([d.scale for d in flat]), _total([d.shift for d in flat])
-        self._slow = bool(self._deltas or self._live)
-        if self._slow:
-            self._scale, self._shift = scale, shift
-        else:
-            self._scale, self._shift = self._finish(
-                None if scale is None else scale[0], None if shift is None else shift[0]
-            )
+        self._by_row = bool(self._deltas or self._live)
+        self._scale = None if scale is None else scale[0]
+        self._shift = None if shift is None else shift[0]
+        if not self._by_row:
+            self._scale, self._shift = self._finish(self._scale, self._shift)
+        self._idle = not self._by_row and scale is None and shift is None
+        self._plain = not (self._by_row or self._half or self._scale is None or self._shift is None)
 
     def _on_input(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not args:
@@ -92,38 +94,31 @@ class SteeredSite:
         return (self._steer(args[0]), *args[1:])
 
     def _on_output(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if (
-            output.__class__ is not Tensor
-            or self._slow
-            or output.dtype is not self._dtype
-            or output.device != self._device
-        ):
-            hidden = hidden_of(output)
-            steered = self._steer(hidden)
-            return None if steered is hidden else replace_hidden(output, steered)
-        scale, shift = self._scale, self._shift
-        if scale is None and shift is None:
-            return None
-        if (
-            self._fresh
-            and not torch.compiler.is_compiling()
-            and output.numel() >= _LARGE
-            and _owned(output, args)
-        ):
-            return _affine_in_place(output, scale, shift, self._half)
-        return _affine(output, scale, shift, self._half)
+        # The hot path, once for each norm and token: as few attribute look-ups and calls as possible.
+        if not self._plain or output.__class__ is not Tensor or output.dtype is not self._dtype:
+            return self._replace(output, args)
+        if output.numel() >= _LARGE or output.device != self._device:
+            return self._replace(output, args)
+        return torch.addcmul(self._shift, output, self._scale)  # type: ignore[arg-type]
 
-    def _steer(self, y: Tensor) -> Tensor:
+    def _replace(self, output: Any, args: tuple[Any, ...]) -> Any:
+        if self._idle:
+            return None
+        hidden = hidden_of(output)
+        steered = self._steer(hidden, in_place=self._fresh and _owned(hidden, args))
+        return None if steered is hidden else replace_hidden(output, steered)
+
+    def _steer(self, y: Tensor, *, in_place: bool = False) -> Tensor:
+        if self._idle:
+            return y
         if y.dtype is not self._dtype or y.device != self._device:
             self.prepare(y.device, y.dtype)
-        if not self._slow:
-            return _affine(y, self._scale, self._shift, self._half)
-        return self._steer_by_row(y)
+        if self._by_row:
+            return self._steer_by_row(y)
+        return _affine(y, self._scale, self._shift, self._half, out=y if in_place else None)
 
     def _steer_by_row(self, y: Tensor) -> Tensor:
-        scale = None if self._scale is None else self._scale[0]
-        shift = None if self._shift is None else self._shift[0]
-        flat = y
+        scale, shift, flat = self._scale, self._shift, y
         for edit, tokens in self._live:
             if any(part is not None and part.dim() == 3 for part in (edit.scale, edit.shift)):
                 y = tokens.view(flat)
@@ -191,27 +186,22 @@ def release_if_empty(site: Site) -> None:
         del sides[site.where]
 
 
-def _affine(y: Tensor, scale: Tensor | None, shift: Tensor | None, half: bool) -> Tensor:
+def _affine(
+    y: Tensor, scale: Tensor | None, shift: Tensor | None, half: bool, out: Tensor | None = None
+) -> Tensor:
     """y (1 + a) + b from scale = 1 + a. In half precision from scale = a: 1 + a would round small edits away."""
     if scale is None:
-        return y if shift is None else y + shift
+        return y if shift is None else torch.add(y, shift, out=out)
     if half:
-        return torch.addcmul(y if shift is None else y + shift, y, scale)
-    return y * scale if shift is None else torch.addcmul(shift, y, scale)
-
-
-def _affine_in_place(y: Tensor, scale: Tensor | None, shift: Tensor | None, half: bool) -> Tensor:
-    if scale is None:
-        return y if shift is None else y.add_(shift)
-    if half:
-        return torch.addcmul(y if shift is None else y + shift, y, scale, out=y)
-    return y.mul_(scale) if shift is None else torch.addcmul(shift, y, scale, out=y)
+        return torch.addcmul(y if shift is None else y + shift, y, scale, out=out)
+    return torch.mul(y, scale, out=out) if shift is None else torch.addcmul(shift, y, scale, out=out)
 
 
 def _owned(y: Tensor, args: tuple[Any, ...]) -> bool:
     """Whether ``y`` may be overwritten: no gradient needs it and it is not the module's own input."""
     return (
         not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
         and y.is_contiguous()
         and not (args and isinstance(args[0], Tensor) and args[0].data_ptr() == y.data_ptr())
     )
