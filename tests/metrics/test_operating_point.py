@@ -26,7 +26,7 @@ def test_the_smallest_strength_that_meets_the_target(order):
     assert chosen.certain
     assert chosen.reason == (
         "The smallest measured strength that meets the target within the budgets:"
-        " bias is 0.030, at most the target 0.05."
+        " bias is 3 points, at most the target of 5 points."
     )
     assert chosen.as_dict()["budgets"] == {
         "bias": 0.05,
@@ -46,24 +46,24 @@ def test_an_interval_above_the_target_is_told():
 def test_none_reaches_the_target():
     none = recommend(SWEEP[:2])
     assert none.strength is None
-    assert none.reason == "No strength brings bias to 0.05: the lowest is 0.120, at strength 0.5."
+    assert none.reason == "No strength brings bias to 5 points: the lowest is 12 points, at strength 0.5."
 
 
 @pytest.mark.parametrize(
     ("over", "budgets", "words"),
     [
-        ({"kl": 0.2}, Budgets(), "KL to the base model is 0.200 (budget 0.05)"),
+        ({"kl": 0.2}, Budgets(), "KL to the base model is 0.2 (budget 0.05)"),
         (
             {"kl": 0.0, "accuracy": 0.90},
             Budgets(),
-            "loss of unambiguous accuracy on pronouns is 0.070 (budget 0.01)",
+            "loss of unambiguous accuracy on pronouns is 7 points (budget 1 points)",
         ),
         ({"kl": 0.0}, Budgets(perplexity_ratio=1.01), "perplexity ratio was not measured"),
         ({"kl": np.nan}, Budgets(), "KL to the base model was not measured"),
         (
             {"kl": 0.0, "perplexity_ratio": about(1.2)},
             Budgets(perplexity_ratio=1.01),
-            "is 1.200 (budget 1.01)",
+            "is 1.2 (budget 1.01)",
         ),
     ],
 )

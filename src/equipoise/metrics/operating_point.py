@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -72,7 +72,7 @@ def recommend(points: Sequence[OperatingPoint], budgets: Budgets = Budgets()) ->
     if not reaching:
         best = min(ordered, key=lambda point: (_worst_bias(point), point.strength))
         return Recommendation(
-            None, f"No strength brings bias to {budgets.bias:g}: {_lowest(best)}.", budgets, False
+            None, f"No strength brings bias to {_points(budgets.bias)}: {_lowest(best)}.", budgets, False
         )
     costs = [(point, _broken(point, base, budgets)) for point in reaching]
     for point, broken in costs:
@@ -82,7 +82,7 @@ def recommend(points: Sequence[OperatingPoint], budgets: Budgets = Budgets()) ->
     point, broken = costs[0]
     return Recommendation(
         None,
-        f"Bias comes down to {budgets.bias:g} from strength {point.strength:g} on, but no such"
+        f"Bias comes down to {_points(budgets.bias)} from strength {point.strength:g} on, but no such"
         f" strength stays within the budgets: at {point.strength:g}, {' and '.join(broken)}.",
         budgets,
         False,
@@ -98,11 +98,11 @@ def _lowest(best: OperatingPoint) -> str:
     worst = _worst_bias(best)
     if np.isinf(worst):
         return "it could not be measured at any"
-    return f"the lowest is {worst:.3f}, at strength {best.strength:g}"
+    return f"the lowest is {_points(worst)}, at strength {best.strength:g}"
 
 
 def _chosen(point: OperatingPoint, budgets: Budgets, certain: bool) -> str:
-    bias = f"bias is {_worst_bias(point):.3f}, at most the target {budgets.bias:g}"
+    bias = f"bias is {_points(_worst_bias(point))}, at most the target of {_points(budgets.bias)}"
     doubt = "" if certain else "; its interval reaches above the target"
     if point.strength == 0:
         return f"The base model needs no intervention: {bias}{doubt}."
@@ -113,21 +113,26 @@ def _broken(point: OperatingPoint, base: OperatingPoint, budgets: Budgets) -> li
     """What breaks a budget at this point, in words."""
     broken: list[str] = []
 
-    def check(what: str, cost: float, limit: float | None) -> None:
+    def check(what: str, cost: float, limit: float | None, write: Callable[[float], str]) -> None:
         if limit is None or cost <= limit:
             return
-        broken.append(
-            f"{what} was not measured" if np.isnan(cost) else f"{what} is {cost:.3f} (budget {limit:g})"
-        )
+        known = f"{what} is {write(cost)} (budget {write(limit)})"
+        broken.append(f"{what} was not measured" if np.isnan(cost) else known)
 
     if point.strength != 0:
-        check("KL to the base model", _value(point.kl), budgets.kl)
-        check("the perplexity ratio", _value(point.perplexity_ratio), budgets.perplexity_ratio)
+        check("KL to the base model", _value(point.kl), budgets.kl, "{:.3g}".format)
+        ratio = _value(point.perplexity_ratio)
+        check("the perplexity ratio", ratio, budgets.perplexity_ratio, "{:.4g}".format)
         for task in point.bias:
             drop = _value(base.accuracy.get(task)) - _value(point.accuracy.get(task))
             # Rounding must not decide about a drop of exactly the budget.
-            check(f"the loss of unambiguous accuracy on {task}", round(drop, 9), budgets.accuracy_drop)
+            what = f"the loss of unambiguous accuracy on {task}"
+            check(what, round(drop, 9), budgets.accuracy_drop, _points)
     return broken
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.3g} points"
 
 
 def _value(estimate: Estimate | None) -> float:

@@ -1,0 +1,137 @@
+"""report.html: the results on one page that needs nothing else, no network and no script to be read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from ..files import write_atomic
+from . import canvas, plots, readings, wording
+from .curves import TaskView, task_views
+from .results import Results
+
+_LONGEST_LIST = 12
+
+
+def render_page(results: Results | Mapping[str, Any]) -> str:
+    """The page for results (or the content of a results.json), as HTML text.
+
+    Beyond the contract it shows, where given, ``generations``, ``command``, ``versions`` and ``tasks`` (task -> what
+    it asks, in a sentence). Raises :class:`~equipoise.errors.InputError` for results of another shape
+    than the contract's.
+    """
+    typed = results if isinstance(results, Results) else Results.from_dict(results)
+    views = task_views(typed)
+    start = next((view.chosen_key for view in views if view.chosen_key), "base")
+    settings = readings.settings(views)
+    return _template().render(
+        results=typed,
+        model=wording.model_name(typed),
+        headlines=[wording.headline(typed, view) for view in views],
+        steered=any(view.curves for view in views),
+        advice=typed.recommendation,
+        recommended=any(view.chosen is not None for view in views),
+        checks=readings.checks(typed, views),
+        settings=settings,
+        dials=readings.dials(views, start),
+        start=start if any(setting.key == start for setting in settings) else "base",
+        tasks=[_task(typed, view, number, start) for number, view in enumerate(views)],
+        generations=typed.generations,
+        level=f"{100 * typed.level:g}",
+        facts=_facts(typed),
+        versions=_flat(typed.extra.get("versions", {})),
+    )
+
+
+def write_page(
+    results: Results | Mapping[str, Any], path: str | os.PathLike[str], *, force: bool = False
+) -> Path:
+    """Write the page whole or not at all."""
+    return write_atomic(path, render_page(results), force=force)
+
+
+def figure_tradeoff(
+    results: Results | Mapping[str, Any], form: str = "svg", task: str | None = None
+) -> bytes:
+    """The picture of a trade-off for a README, ``svg`` or ``png``, of the first task or of ``task``."""
+    typed = results if isinstance(results, Results) else Results.from_dict(results)
+    view = next(view for view in task_views(typed) if task in (None, view.task))
+    return canvas.image(plots.readme_figure(typed, view), form)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("equipoise.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def _task(results: Results, view: TaskView, number: int, start: str) -> dict[str, Any]:
+    budget = results.recommendation.budgets.get("kl") if results.recommendation else None
+    figures = []
+    if view.curves:
+        made = (
+            plots.bias_figure(view),
+            plots.tradeoff_figure(view, budget),
+            plots.accuracy_figure(view),
+            plots.kl_figure(view, budget),
+        )
+        figures = [figure for figure in made if figure is not None]
+    wide = plots.groups_figure(view)
+    runs = [run for _, run in view.runs]
+    metrics = wording.metrics_in(runs)
+    by_seed = [run for run in results.runs if run.task == view.task and run.seed is not None]
+    return {
+        "name": view.task,
+        "about": str(results.extra.get("tasks", {}).get(view.task, "")),
+        "figures": [_drawn(figure, f"t{number}f{i}", start) for i, figure in enumerate(figures)],
+        "wide": None if wide is None else _drawn(wide, f"t{number}w", start),
+        "metrics": metrics,
+        "rows": [readings.row(run, view, metrics) for run in runs],
+        "seeds": [readings.row(run, view, metrics) for run in by_seed] if len(results.seeds) > 1 else [],
+        "baseline": view.base.baseline if view.base else None,
+        "n": view.base.n if view.base else max((run.n for run in runs), default=0),
+    }
+
+
+def _drawn(labelled: plots.Labelled, prefix: str, start: str) -> dict[str, Any]:
+    # The only text that is not escaped here: matplotlib's own SVG, in which it escaped the labels.
+    return {
+        "svg": Markup(canvas.svg(labelled.figure, prefix, start)),
+        "title": labelled.title,
+        "caption": labelled.caption,
+    }
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    files = dict.fromkeys(run.file for run in results.runs if run.file)
+    found = [("equipoise", results.equipoise), *((f"model {k}", v) for k, v in _flat(results.model))]
+    found += [("intervention", name) for name in files]
+    found += [("seeds", ", ".join(map(str, results.seeds))), ("intervals", f"{100 * results.level:g} %")]
+    for key, value in results.extra.items():
+        if key not in ("versions", "tasks"):
+            found += [(key if not name else f"{key} {name}", text) for name, text in _flat(value)]
+    return found
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested values as names and texts; long lists (sampled weights) by their length only."""
+    if isinstance(value, Mapping):
+        return [pair for key, item in value.items() for pair in _flat(item, f"{name} {key}".strip())]
+    if isinstance(value, (list, tuple)):
+        if len(value) > _LONGEST_LIST:
+            return [(name, f"{len(value)} values")]
+        return [(name, ", ".join(map(str, value)))]
+    return [] if value is None else [(name, re.sub(r"\s+", " ", str(value)))]

@@ -1,0 +1,112 @@
+"""What is drawn and told: curves from the base on, means over seeds, the chosen run, the headline."""
+
+import math
+
+import pytest
+from reports.synthetic import STRENGTHS, results, with_seeds
+
+from equipoise.reports import Results
+from equipoise.reports.curves import task_views
+from equipoise.reports.wording import headline
+
+
+def viewed(content):
+    typed = Results.from_dict(content)
+    return typed, task_views(typed)
+
+
+def test_a_curve_starts_at_the_base_model_and_rises_in_strength():
+    content = results()
+    content["runs"] = content["runs"][:1] + content["runs"][:0:-1]
+    _, (view,) = viewed(content)
+    (curve,) = view.curves
+    assert [run.strength for run in curve.points] == list(STRENGTHS)
+    assert curve.points[0] is view.base
+    assert curve.keys[0] == "base"
+    assert (view.chosen.strength, view.target) == (0.8, 0.06)
+    assert len(view.runs) == len(STRENGTHS)
+
+
+def test_a_sweep_that_measured_zero_itself_needs_no_base_before_it():
+    content = results()
+    content["runs"].append({**content["runs"][0], "mitigation": "dso"})
+    _, (view,) = viewed(content)
+    assert [run.strength for run in view.curves[0].points] == list(STRENGTHS)
+    assert view.curves[0].points[0].mitigation == "dso"
+
+
+def test_the_base_model_is_no_nats_from_itself():
+    _, (steered,) = viewed(results())
+    assert steered.base.metrics["kl_to_base"].value == 0
+    _, (alone,) = viewed(results(mitigations=()))
+    assert alone.base.metrics["kl_to_base"] is None
+
+
+def test_seeds_are_averaged_unless_the_file_says_their_mean():
+    content = with_seeds(results(), seeds=(0, 1, 2))
+    _, (view,) = viewed(content)
+    assert view.base.seed is None
+    assert view.base.n == 1200
+    bias = view.base.metrics["per_occupation_bias"]
+    single = results()["runs"][0]["metrics"]["per_occupation_bias"]
+    assert bias.value == pytest.approx(single["value"])
+    assert (bias.low, bias.high) == (single["low"], single["high"])
+    content["runs"].append({**results()["runs"][0], "seed": None, "n": 77})
+    _, (view,) = viewed(content)
+    assert view.base.n == 77
+
+
+def test_the_held_out_split_is_shown():
+    content = results()
+    content["runs"] = [{**run, "split": "train", "n": 1} for run in content["runs"]] + content["runs"]
+    _, (view,) = viewed(content)
+    assert {run.n for _, run in view.runs} == {400}
+
+
+def test_kept_shares_are_mitigations_of_their_own():
+    content = results()
+    content["runs"].append({**content["runs"][-1], "keep": 0.1})
+    _, (view,) = viewed(content)
+    assert [curve.label for curve in view.curves] == ["dso", "dso, strongest 10 %"]
+    assert view.chosen.keep is None
+
+
+def test_a_mitigation_without_a_dial_has_one_point_and_can_be_recommended():
+    content = results()
+    content["runs"].append({**content["runs"][-1], "mitigation": "prompting", "strength": None})
+    content["recommendation"].update(mitigation="prompting", strength=None)
+    typed, (view,) = viewed(content)
+    prompting = view.curves[1]
+    assert not prompting.has_dial
+    assert len(prompting.points) == 1
+    assert view.chosen.mitigation == "prompting"
+    assert "; with prompting, by 4, for 0.045 nats a token." in headline(typed, view)
+
+
+@pytest.mark.parametrize("mitigation", [None, "dso"])
+def test_no_strength_recommended_is_no_run_chosen(mitigation):
+    content = results(recommended=None)
+    content["recommendation"]["mitigation"] = mitigation
+    typed, (view,) = viewed(content)
+    assert view.chosen is None
+    assert headline(typed, view) == (
+        "SmolLM2-135M-Instruct leans towards one pronoun by 31 points; no strength brings that to 2 within the"
+        " budgets."
+    )
+
+
+def test_headlines_in_plain_words():
+    typed, (view,) = viewed(results())
+    assert headline(typed, view).replace("\u00a0", " ") == (
+        "SmolLM2-135M-Instruct leans towards one pronoun by 31 points; at λ = 0.8, by 5.5, for 0.029 nats a token."
+    )
+    typed, (view,) = viewed(results(mitigations=()))
+    assert headline(typed, view) == "SmolLM2-135M-Instruct leans towards one pronoun by 31 points."
+    typed, (view,) = viewed(results(recommended=0))
+    assert headline(typed, view).endswith("by 31 points, and needs no intervention.")
+    typed, (view,) = viewed(results(mitigations=("dso", "caa")))
+    assert "; with dso at λ" in headline(typed, view)
+    content = results()
+    content["runs"][0]["metrics"]["per_occupation_bias"] = {"value": math.nan}
+    typed, (view,) = viewed(content)
+    assert "was not measured" in headline(typed, view)
