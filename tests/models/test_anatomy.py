@@ -411,6 +411,18 @@ def test_norms_of_queries_and_keys_as_wide_as_the_stream_are_not_counted() -> No
     assert block.mlp_norm is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("architecture", ["Gemma3", "Llama", "GPT2"])
+def test_one_more_is_seen_beside_large_weights(architecture: str, dtype: torch.dtype) -> None:
+    loaded = tiny(architecture)
+    with torch.no_grad():
+        for norm in loaded.anatomy.norms:
+            norm.module.get_parameter(norm.weight_name or "").mul_(300)  # as in Gemma-3-270M
+    found = find_anatomy(loaded.model.to(dtype))
+    assert {norm.unit_offset for norm in found.norms} == {KNOWN[architecture].offset}
+    assert {norm.weight_name for norm in found.norms} == {"weight"}
+
+
 # What can't be found.
 
 

@@ -1,6 +1,6 @@
 """GGUF files as ordinary model folders: converted once, then cached.
 
-transformers reads a GGUF by unpacking every weight, which takes half a minute even for a small model. The result is
+Unpacking the weights of a GGUF takes transformers half a minute and more even for a small model. The result is
 kept as a safetensors folder under ``$EQUIPOISE_CACHE`` (default ``$XDG_CACHE_HOME/equipoise``, that is
 ``~/.cache/equipoise``), in float32, so that no digit of the unpacked weights is lost.
 """
@@ -70,7 +70,7 @@ def converted(parts: Sequence[Path], name: str, *, immutable: bool = False) -> P
                 shutil.rmtree(remains)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp") as temporary:
                 made = Path(temporary) / "model"
-                with one_line(f"{name}: converting {parts[0].name} (once; about half a minute)"):
+                with one_line(f"{name}: converting {parts[0].name} (once; up to a minute or two)"):
                     _convert(_joined(parts, Path(temporary)), made)
                 os.replace(made, folder)
     return folder

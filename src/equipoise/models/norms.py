@@ -86,8 +86,9 @@ def _weight(module: nn.Module, scale: Tensor) -> tuple[str | None, bool]:
             parameter.is_meta
         ):  # offloaded: its values are not at hand, and norms that add one are the exception
             return name, False
-        for offset in (False, True):
-            value = parameter.detach().float().cpu() + float(offset)
-            if (value - scale).norm() <= 3e-2 * scale.norm():
-                return name, offset
+        weight = parameter.detach().float().cpu()
+        # Weights may be in the hundreds, where one more is less than the rounding of a single entry.
+        offset = bool((scale - weight).median() > 0.5)
+        if (weight + float(offset) - scale).norm() <= 3e-2 * scale.norm():
+            return name, offset
     return None, False
