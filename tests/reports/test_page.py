@@ -3,6 +3,7 @@
 import copy
 import io
 import re
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -54,9 +55,14 @@ class Reader(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.text))
 
 
-@pytest.fixture(scope="module", params=SHAPES.values(), ids=SHAPES.keys())
+@cache
+def rendered(shape):
+    return render_page(SHAPES[shape])
+
+
+@pytest.fixture(params=SHAPES)
 def page(request):
-    return render_page(request.param)
+    return rendered(request.param)
 
 
 def test_the_page_is_well_formed_and_its_ids_are_unique(page):
@@ -77,17 +83,17 @@ def test_the_page_loads_nothing(page):
 
 
 def test_without_script_the_recommended_setting_is_shown_and_the_dial_is_not():
-    reader = Reader(render_page(results()))
+    reader = Reader(rendered("one task"))
     settings = [attributes for tag, attributes in reader.tags if attributes.get("class") == "setting"]
     assert len(settings) == len(STRENGTHS)
     assert [a["data-key"] for a in settings if "hidden" not in a] == ["0-0.8"]
     (controls,) = [attributes for _, attributes in reader.tags if attributes.get("class") == "controls"]
     assert "hidden" in controls
-    assert re.findall(r'class="ring on" data-key="([^"]+)"', render_page(results())) == ["0-0.8"] * 4
+    assert re.findall(r'class="ring on" data-key="([^"]+)"', rendered("one task")) == ["0-0.8"] * 4
 
 
 def test_the_dial_stops_at_every_measured_strength():
-    reader = Reader(render_page(results()))
+    reader = Reader(rendered("one task"))
     (dial,) = [attributes for tag, attributes in reader.tags if tag == "input"]
     keys = ["base", *(f"0-{strength}" for strength in STRENGTHS[1:])]
     assert dial["data-keys"] == str(keys).replace("'", '"')
@@ -95,7 +101,7 @@ def test_the_dial_stops_at_every_measured_strength():
 
 
 def test_the_numbers_and_intervals_are_there():
-    words = Reader(render_page(results())).words
+    words = Reader(rendered("one task")).words
     for expected in (
         "31.0",
         "25.9 to 37.1",
@@ -117,24 +123,31 @@ def test_the_numbers_and_intervals_are_there():
     assert "256 values" in words
 
 
+def test_a_paired_change_to_the_base_is_told_with_its_interval():
+    content = results()
+    assert "change −" not in Reader(rendered("one task")).words
+    content["runs"][8]["changes"] = {"per_occupation_bias": {"value": -0.255, "low": -0.301, "high": -0.21}}
+    assert "change −25.5 (−30.1 to −21.0)" in Reader(render_page(content)).words
+
+
 def test_the_recommendation_with_its_budgets():
-    words = Reader(render_page(results())).words
+    words = Reader(rendered("one task")).words
     assert "Recommended: dso" in words
     assert "KL, nats a token: 0.029 of at most 0.050" in words
     missed = results()
     missed["recommendation"]["budgets"]["kl"] = 0.01
     assert 'class="broken"' in render_page(missed)
-    assert 'class="broken"' not in render_page(results())
+    assert 'class="broken"' not in rendered("one task")
 
 
 def test_an_honest_none():
-    words = Reader(render_page(results(recommended=None))).words
+    words = Reader(rendered("none recommended")).words
     assert "No strength is recommended" in words
     assert "the lowest is 4.01 points, at strength 1" in words
 
 
 def test_the_base_model_alone_has_no_dial_no_script_and_nothing_steered():
-    text = render_page(results(mitigations=()))
+    text = rendered("base model alone")
     assert "<script" not in text
     assert "<input" not in text
     words = Reader(text).words
@@ -144,8 +157,8 @@ def test_the_base_model_alone_has_no_dial_no_script_and_nothing_steered():
 
 
 def test_several_seeds_can_be_looked_at_one_by_one():
-    assert "Every seed by itself" in render_page(SHAPES["two tasks, three seeds"])
-    assert "Every seed by itself" not in render_page(results())
+    assert "Every seed by itself" in rendered("two tasks, three seeds")
+    assert "Every seed by itself" not in rendered("one task")
 
 
 HOSTILE = "<script>alert('x')</script>\"&$^$\\"
@@ -183,7 +196,7 @@ def test_a_wrong_shape_is_refused_before_anything_is_written(tmp_path):
 
 def test_the_page_is_written_once_and_replaced_only_with_force(tmp_path):
     path = write_page(results(), tmp_path / "report.html")
-    assert path.read_text(encoding="utf-8") == render_page(results())
+    assert path.read_text(encoding="utf-8") == rendered("one task")
     with pytest.raises(InputError, match="--force"):
         write_page(results(), path)
     write_page(results(), path, force=True)

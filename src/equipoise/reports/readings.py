@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..metrics import Estimate
 from . import wording
@@ -24,13 +24,18 @@ _READINGS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A number; ``share`` (of the base model's number, in %) is drawn as a bar, None for no bar."""
+    """A number with its interval.
+
+    ``base`` is the base model's number, ``change`` the paired difference to it where there is one; ``share`` (of the
+    base model's number, in %) is drawn as a bar, None for no bar.
+    """
 
     label: str
     value: str
     unit: str = ""
     interval: str = ""
     base: str = ""
+    change: str = ""
     share: float | None = None
 
 
@@ -146,7 +151,8 @@ def _readings(view: TaskView, run: Run) -> tuple[Cell, ...]:
     for metric in wording.metrics_in(other for _, other in view.runs):
         if metric.key in _READINGS:
             before = None if base is None else base.metrics.get(metric.key)
-            found.append(_cell(metric, run.metrics.get(metric.key), before, is_base=run is base))
+            cell = _cell(metric, run.metrics.get(metric.key), before, is_base=run is base)
+            found.append(replace(cell, change=_change(metric, run.changes.get(metric.key))))
     return tuple(found)
 
 
@@ -162,8 +168,15 @@ def _cell(
         wording.unit(metric.kind),
         wording.interval(estimate, metric.kind),
         before,
-        _share(estimate, base) if metric.kind == "points" else None,
+        share=_share(estimate, base) if metric.kind == "points" else None,
     )
+
+
+def _change(metric: wording.Metric, difference: Estimate | None) -> str:
+    if difference is None or not wording.is_known(difference):
+        return ""
+    value, ends = wording.number(difference.value, metric.kind), wording.interval(difference, metric.kind)
+    return f"{value} ({ends})" if ends else value
 
 
 def _share(estimate: Estimate, base: Estimate | None) -> float | None:

@@ -1,6 +1,6 @@
 """results.json: what an audit or a comparison measured, as frozen values, checked when read.
 
-The file's shape is in docs/reference (schema 1). Keys that this version doesn't know are kept. A number that is not
+The file's shape is in docs/contract.md (schema 1). Keys that this version doesn't know are kept. A number that is not
 finite is written as null, and what was not measured is null.
 """
 
