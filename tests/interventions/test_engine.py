@@ -8,7 +8,7 @@ from interventions.samples import KINDS, by_hand, intervention, logits, model, p
 from tiny import ARCHITECTURES, tiny
 
 from equipoise.errors import InputError
-from equipoise.interventions import Intervention, attach, capture
+from equipoise.interventions import AffineEdit, Intervention, attach, capture
 from equipoise.models import LoadedModel
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -199,6 +199,41 @@ def test_generation_with_several_answers_per_prompt_uses_the_rows_strengths() ->
     assert torch.equal(mixed[0], loaded.model.generate(ids, **options)[0])
     with attach(loaded, intervention(loaded), 1.0):
         assert torch.equal(mixed[1], loaded.model.generate(ids, **options)[1])
+
+
+@pytest.mark.parametrize("name", ["Llama", "GPT2", "OPT", "Falcon"])
+@pytest.mark.parametrize("parts", ["both", "scale", "shift"])
+@pytest.mark.parametrize("grad", [False, True])
+def test_large_batches_which_are_edited_in_place_agree_too(name: str, parts: str, grad: bool) -> None:
+    loaded = model(name)
+    full = intervention(loaded)
+    edits = {
+        site: AffineEdit(None if parts == "shift" else e.scale, None if parts == "scale" else e.shift)
+        for site, e in full.edits.items()
+    }
+    a = Intervention(edits, provenance=full.provenance)
+    ids = tokens(8, 100)
+    with torch.set_grad_enabled(grad):
+        base = loaded.model(input_ids=ids).logits
+        expected = by_hand(loaded, [(a, 0.7)])(input_ids=ids).logits
+        for fold in (False, True):
+            with attach(loaded, a, 0.7, fold=fold):
+                torch.testing.assert_close(loaded.model(input_ids=ids).logits, expected, **CLOSE)
+        assert torch.equal(loaded.model(input_ids=ids).logits, base)
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_model_may_change_its_type_while_it_is_steered(fold: bool) -> None:
+    loaded = tiny("Llama")
+    a = intervention(loaded)
+    ids = tokens()
+    with attach(loaded, a, 0.5, fold=fold):
+        single = logits(loaded, ids)
+        loaded.model.double()
+        torch.testing.assert_close(logits(loaded, ids).float(), single, **CLOSE)
+    with torch.no_grad():
+        base = tiny("Llama").model.double()(input_ids=ids).logits
+    assert torch.equal(logits(loaded, ids), base)
 
 
 def test_half_precision_keeps_small_scales() -> None:

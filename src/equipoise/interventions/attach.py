@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,7 +62,7 @@ class _Handle:
     """What both handles share: leaving once, whatever happened."""
 
     def __init__(self) -> None:
-        self._undo: list[Callable[[], None]] = []
+        self._undo = ExitStack()  # runs every step, also when one of them fails
         self._detached = False
 
     @property
@@ -72,8 +73,7 @@ class _Handle:
     def detach(self) -> None:
         """Stop steering; the model is the base model again, bit for bit. Harmless when done already."""
         self._detached = True
-        while self._undo:
-            self._undo.pop()()
+        self._undo.close()
 
     def __enter__(self) -> Self:
         self._require_attached()
@@ -92,7 +92,7 @@ class _Handle:
         backbone = loaded.anatomy.backbone
         recorder = PassRecorder.of(backbone)
         recorder.acquire(backbone)
-        self._undo.append(recorder.release)
+        self._undo.callback(recorder.release)
 
     def _add(self, site: Site, part: Term | tuple[LiveEdit, TokenMap]) -> None:
         steered = steered_site(site, create=True)
@@ -101,10 +101,11 @@ class _Handle:
 
         def remove() -> None:
             steered.discard(own)
-            steered.prepare(None, None)
             release_if_empty(site)
+            if not steered.empty:
+                steered.prepare(None, None)
 
-        self._undo.append(remove)
+        self._undo.callback(remove)
         if isinstance(part, Term):
             steered.add(part)
         else:
@@ -135,13 +136,13 @@ class Attached(_Handle):
         norms = self._check_fold(names) if fold else {}
         _refuse_folded(sites)
         claim = Claim(loaded, interventions)
-        self._undo.append(claim.release)
+        self._undo.callback(claim.release)
         try:
             self._record_if_needed()
             for site in sites:
                 if fold:
                     self._folded[site.name] = FoldedNorm(norms[site.name])
-                    self._undo.append(self._folded[site.name].restore)
+                    self._undo.callback(self._folded[site.name].restore)
                     continue
                 for term in self._terms(site.name):
                     self._add(site, term)
