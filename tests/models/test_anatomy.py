@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tiny import ARCHITECTURES, BLOCKS, HEADS, HIDDEN, tiny, tiny_tokenizer
+from tiny import ARCHITECTURES, BLOCKS, HEADS, HIDDEN, spread, tiny, tiny_tokenizer
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
@@ -369,13 +369,36 @@ def test_an_mlp_as_wide_as_the_stream() -> None:
     assert block.mlp_norm is block.norms[1]
 
 
+SMALL = {
+    "vocab_size": 384,
+    "hidden_size": HIDDEN,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+}
+
+
+def built(name: str, **settings: Any) -> transformers.PreTrainedModel:
+    """A model of another architecture, with random weights."""
+    config = getattr(transformers, f"{name}Config")(**settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        auto = (
+            transformers.AutoModelForImageTextToText
+            if "text_config" in settings
+            else transformers.AutoModelForCausalLM
+        )
+        model = auto.from_config(config)
+    spread(model, 0)
+    return model.eval()
+
+
 @pytest.mark.parametrize(("setting", "value"), [("logits_scaling", 8.0), ("logits_scaling", 3.0)])
 def test_scaled_logits(setting: str, value: float) -> None:
-    config = transformers.GraniteConfig(
-        vocab_size=384, hidden_size=HIDDEN, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, **{setting: value},
-    )  # fmt: skip
-    model = transformers.GraniteForCausalLM(config).eval()
+    model = built("Granite", **SMALL, **{setting: value})
     anatomy = find_anatomy(model)
     assert anatomy.logit_map is not None and anatomy.logit_map.scale == 1 / value
     with torch.no_grad():
@@ -390,25 +413,77 @@ def test_a_soft_cap_is_seen_even_where_it_hardly_acts() -> None:
 
 
 def test_norms_without_weights() -> None:
-    config = transformers.OlmoConfig(
-        vocab_size=384, hidden_size=HIDDEN, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4
-    )
-    anatomy = find_anatomy(transformers.OlmoForCausalLM(config).eval())
+    anatomy = find_anatomy(built("Olmo", **SMALL))
     assert [n.name for n in anatomy.blocks[0].norms] == [f"model.layers.0.{name}" for name in LLAMA]
     norm = anatomy.norms[0]
     assert (norm.kind, norm.weight_name, norm.has_bias, norm.unit_offset) == ("layer", None, False, False)
 
 
 def test_norms_of_queries_and_keys_as_wide_as_the_stream_are_not_counted() -> None:
-    config = transformers.Olmo2Config(
-        vocab_size=384, hidden_size=HIDDEN, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4
-    )
-    block = find_anatomy(transformers.Olmo2ForCausalLM(config).eval()).blocks[0]
+    block = find_anatomy(built("Olmo2", **SMALL)).blocks[0]
     assert [n.name.rpartition(".")[2] for n in block.norms] == [
         "post_attention_layernorm",
         "post_feedforward_layernorm",
     ]
     assert block.mlp_norm is None
+
+
+def test_one_norm_for_both_sublayers_and_scaled_logits() -> None:
+    anatomy = find_anatomy(built("Cohere", **SMALL))
+    assert [[n.name.rpartition(".")[2] for n in b.norms] for b in anatomy.blocks] == [["input_layernorm"]] * 2
+    assert all(b.parallel and b.mlp_norm is b.norms[0] for b in anatomy.blocks)
+    assert anatomy.logit_map is not None and anatomy.logit_map.scale == 0.0625
+
+
+def test_a_gate_on_the_queries_is_not_counted_as_heads_and_linear_attention_has_none() -> None:
+    experts = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 20}
+    linear = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8}
+    settings = {
+        **SMALL,
+        **experts,
+        **linear,
+        "linear_value_head_dim": 8,
+        "shared_expert_intermediate_size": 20,
+    }
+    anatomy = find_anatomy(built("Qwen3Next", **{**settings, "head_dim": 16, "num_hidden_layers": 4}))
+    found = [b.attention.heads if b.attention is not None else None for b in anatomy.blocks]
+    assert found[:3] == [None] * 3
+    assert found[3] is not None and (found[3].n_heads, found[3].n_kv_heads, found[3].head_dim) == (4, 2, 16)
+    assert anatomy.sites("heads") == ("block.3.heads",)
+    assert len(anatomy.sites("attn")) == 4
+    with pytest.raises(InputError, match=r"no site 'block\.0\.heads'"):
+        anatomy.site("block.0.heads")
+
+
+def test_a_layer_between_backbone_and_head_is_noticed() -> None:
+    anatomy = find_anatomy(built("ModernBertDecoder", **SMALL))
+    with pytest.raises(InputError, match="call the whole model"):
+        anatomy.logits(torch.zeros(1, HIDDEN))
+
+
+@pytest.mark.parametrize(("text", "norms"), [("llama", 2), ("gemma2", 4)])
+def test_the_text_backbone_of_a_vision_language_model(text: str, norms: int) -> None:
+    seeing = {
+        "model_type": "clip_vision_model",
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_hidden_layers": 5,
+    }
+    seeing |= {"num_attention_heads": 2, "image_size": 16, "patch_size": 8}
+    model = built(
+        "Llava", text_config={"model_type": text, **SMALL}, vision_config=seeing, image_token_id=380
+    )
+    anatomy = find_anatomy(model)
+    assert anatomy.backbone_name == "model.language_model"
+    assert [b.name for b in anatomy.blocks] == [
+        "model.language_model.layers.0",
+        "model.language_model.layers.1",
+    ]
+    assert [len(b.norms) for b in anatomy.blocks] == [norms] * 2
+    assert anatomy.final_norm is not None and anatomy.final_norm.name == "model.language_model.norm"
+    with torch.no_grad():
+        hidden = anatomy.backbone(input_ids=IDS).last_hidden_state
+        torch.testing.assert_close(anatomy.logits(hidden), model(input_ids=IDS).logits)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -231,6 +231,8 @@ def test_objects_that_cannot_be_wrapped() -> None:
     loaded = tiny("Llama")
     assert "load(model, tokenizer=...)" in refused(loaded.model)
     assert "no Hugging Face model" in refused(torch.nn.Linear(2, 2))
+    loaded.model.peft_config = {}
+    assert "merge_and_unload" in refused(loaded.model, tokenizer=loaded.tokenizer)
     assert "is compiled" in refused(torch.compile(loaded.model), tokenizer=loaded.tokenizer)
 
 

@@ -142,8 +142,8 @@ class Anatomy:
         """
         if self.logit_map is None:
             raise InputError(
-                f"{type(self.head).__name__} {self.head_name} is followed by something other than a scale or a soft"
-                " cap: call the whole model instead of backbone and head"
+                f"backbone and head ({self.head_name}) alone don't give this model's logits: there is a further layer"
+                " between them, or something other than a scale or a soft cap after them; call the whole model"
             )
         return self.logit_map(self.head(hidden))
 

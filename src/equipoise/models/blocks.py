@@ -66,9 +66,16 @@ def _find_attention(calls: Sequence[Call]) -> Call | None:
         for c in calls
         if c.input is not None and c.output is not None and not mixed(c.input) and mixed(c.output)
     ]
+    # Shifts and convolutions over tokens mix too; the sublayer is what has linear layers around the mixing.
+    mixing = [c for c in mixing if any(is_linear(other) for other in calls if other.within(c))]
     innermost = [c for c in mixing if not any(other.within(c) for other in mixing)]
-    # A convolution over tokens mixes too; the sublayer is what has projections around the mixing.
-    return next((c for c in innermost if any(is_linear(other) for other in calls if other.within(c))), None)
+    # Where attention and a state-space layer stand side by side (Falcon-H1), attention is meant.
+    return min(innermost, key=lambda c: _convolves(c.module), default=None)
+
+
+def _convolves(module: nn.Module) -> bool:
+    """Whether the module has a convolution over tokens: state-space and linear-attention layers do, attention not."""
+    return any(isinstance(part, nn.Conv1d) for part in module.modules())
 
 
 def _find_projection(
@@ -79,15 +86,7 @@ def _find_projection(
         return sublayer
     linears = [c for c in inside if is_linear(c) and c.width_out == width]
     linears = [c for c in linears if not sees_others or (c.input is not None and mixed(c.input))]
-    if not linears:
-        return None
-    found = linears[-1]
-    # An adapter (LoRA) wraps the layer: the outermost module that takes the same and gives the same width is meant.
-    for call in inside:
-        wraps = found.within(call) and call.width_in == found.width_in and call.width_out == width
-        if wraps and call.input is not None and found.input is not None and call.input.equal(found.input):
-            return call
-    return found
+    return linears[-1] if linears else None
 
 
 def _gives_output(sublayer: Call, projection: Call | None) -> bool:
@@ -113,17 +112,19 @@ def _find_heads(
     n_kv_heads: int | None,
 ) -> Heads | None:
     described = _as_projection(projection)
-    if described is None or not n_heads or described.width_in % n_heads:
+    if described is None or not n_heads or described.width_in % n_heads or _convolves(attention.module):
         return None
-    width = described.width_in
-    head_dim = width // n_heads
-    # Queries, keys and values, fused or not, are (n_heads + 2 n_kv_heads) * head_dim wide together.
+    head_dim = described.width_in // n_heads
     before = takewhile(lambda c: c is not projection, inside)
-    total = sum(c.width_out or 0 for c in before if is_linear(c) and c.width_in == attention.width_in)
-    seen, rest = divmod(total - width, 2 * head_dim)
-    if rest or not 1 <= seen <= n_heads or n_heads % seen:
-        seen = n_kv_heads if n_kv_heads and n_heads % n_kv_heads == 0 else n_heads
-    return Heads(described, n_heads, seen, head_dim)
+    widths = [c.width_out or 0 for c in before if is_linear(c) and c.width_in == attention.width_in]
+    # Queries, keys and values, fused or not, are (n_heads + 2 n_kv_heads) * head_dim wide together. The config's
+    # number comes first where there are keys of that width, because a gate on the queries would be counted too.
+    seen, rest = divmod(sum(widths) - described.width_in, 2 * head_dim)
+    if n_kv_heads and n_kv_heads * head_dim in widths:
+        seen = n_kv_heads
+    elif rest or seen < 1:
+        seen = n_kv_heads or n_heads
+    return Heads(described, n_heads, seen, head_dim) if n_heads % seen == 0 else None
 
 
 def _find_norms(index: int, calls: Sequence[Call], width: int) -> list[tuple[Call, Norm]]:

@@ -23,7 +23,7 @@ from .blocks import read_block
 from .logits import LogitMap, grid_like, recognise_logit_map
 from .norms import Norm, could_be_norm, recognise_norm
 from .outputs import hidden_of, replace_hidden
-from .trace import Call, causal, numbers, run, token_wise, undisturbed, watch
+from .trace import Call, agree, causal, numbers, run, token_wise, undisturbed, watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,10 +52,11 @@ def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatom
         backbone_name = _owner(list_name, calls)
         last = calls[names[members[-1]]]
         final_norm = _final_norm(backbone_name, last, list(calls.values()))
-        found, logit_map = _second_pass(model, names, members, head)
+        backbone = model.get_submodule(backbone_name)
+        found, logit_map = _second_pass(model, names, members, backbone, head)
     embedding = model.get_input_embeddings()
     return Anatomy(
-        backbone=model.get_submodule(backbone_name),
+        backbone=backbone,
         backbone_name=backbone_name,
         blocks=found,
         final_norm=final_norm,
@@ -84,7 +85,9 @@ def _find_blocks(model: PreTrainedModel, calls: dict[str, Call]) -> str:
     order = {name: index for index, name in enumerate(calls)}
     candidates: dict[str, int] = {}
     for name, module in model.named_modules():
-        if not isinstance(module, nn.ModuleList) or len(module) == 0:
+        if not isinstance(module, nn.ModuleList) or not all(
+            next(m.children(), None) is not None for m in module
+        ):
             continue
         members = [calls.get(f"{name}.{child}") for child, _ in module.named_children()]
         if any(c is None or not c.keeps_width for c in members):
@@ -143,16 +146,22 @@ def _final_norm(backbone_name: str, last: Call, calls: Sequence[Call]) -> Norm |
 def _config_heads(model: PreTrainedModel) -> tuple[int | None, int | None]:
     """Query and key-value heads as the config has them; a number that differs between layers counts as unknown."""
     config = model.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_attention_heads", None)
+    # A decoder cut out of an encoder-decoder (BART) has its own number beside the encoder's.
+    heads = getattr(config, "decoder_attention_heads", None) or getattr(config, "num_attention_heads", None)
     kv_heads = getattr(config, "num_key_value_heads", None)
     return heads if isinstance(heads, int) else None, kv_heads if isinstance(kv_heads, int) else None
 
 
 def _second_pass(
-    model: PreTrainedModel, names: dict[nn.Module, str], members: list[nn.Module], head: nn.Module
+    model: PreTrainedModel,
+    names: dict[nn.Module, str],
+    members: list[nn.Module],
+    backbone: nn.Module,
+    head: nn.Module,
 ) -> tuple[tuple[Block, ...], LogitMap | None]:
     calls: list[Call] = []
     found: list[Block] = []
+    states: list[Tensor] = []
     grid: list[Tensor] = []
     heads = _config_heads(model)
 
@@ -164,14 +173,18 @@ def _second_pass(
         block = Call(names[module], module, [], token_wise(hidden_of(output)))
         if block.output is not None and not causal(block.output):
             raise InputError(
-                f"{type(model).__name__} looks at later tokens: it is an encoder; decoders (causal language models)"
-                " are supported"
+                f"{type(model).__name__} looks at later tokens, as encoders and prefix models do; decoders (causal"
+                " language models) are supported"
             )
         # Reading calls norms again, which is recorded too; so it reads a copy.
         found.append(read_block(len(found), block, list(calls), *heads))
         calls.clear()
 
+    def leave_backbone(module: nn.Module, args: Any, output: Any) -> None:
+        states.append(hidden_of(output))
+
     def replace_logits(module: nn.Module, args: Any, output: Any) -> Any:
+        states.extend(args[:1])
         grid.append(grid_like(hidden_of(output)))
         return replace_hidden(output, grid[-1])
 
@@ -182,12 +195,15 @@ def _second_pass(
                 if module is not block:
                     watch(module, names[module], calls.append, stack)
             stack.callback(block.register_forward_hook(leave).remove)
+        stack.callback(backbone.register_forward_hook(leave_backbone).remove)
         stack.callback(head.register_forward_hook(replace_logits).remove)
         output = run(model)
     logits = getattr(output, "logits", None)
-    constants = set(numbers(model.config.to_dict()))
-    known = recognise_logit_map(grid[-1], logits, constants) if grid and isinstance(logits, Tensor) else None
-    return tuple(found), known
+    # The head must take what the backbone returns, without a further layer in between (ModernBERT's decoder).
+    direct = len(states) == 2 and states[0].shape == states[1].shape and agree(*states)
+    if not direct or not isinstance(logits, Tensor):
+        return tuple(found), None
+    return tuple(found), recognise_logit_map(grid[-1], logits, set(numbers(model.config.to_dict())))
 
 
 def _align_last(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

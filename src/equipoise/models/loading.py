@@ -97,6 +97,10 @@ def _wrap(
         )
     if not hasattr(model, "get_output_embeddings") or not hasattr(model, "config"):
         raise InputError(f"{kind} is no Hugging Face model; {_SUPPORTED}")
+    if hasattr(model, "peft_config"):
+        raise InputError(
+            f"the {kind} has adapters: merge them into its weights first (model.merge_and_unload())"
+        )
     tokenizer = tokenizer if tokenizer is not None else getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise InputError(f"a {kind} object comes without its tokenizer: load(model, tokenizer=...)")
