@@ -1,122 +1,17 @@
-"""The anatomy against what each architecture is known to be: expected paths are written by hand, here and only here."""
+"""The conformance suite: every architecture against what it is known to be and against what it computes."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-import transformers
-from tiny import ARCHITECTURES, BLOCKS, HEADS, HIDDEN, spread, tiny, tiny_tokenizer
+from known import KNOWN, summary
+from tiny import ARCHITECTURES, BLOCKS, HEADS, HIDDEN, tiny
 from torch import Tensor, nn
 
-from equipoise.errors import InputError
-from equipoise.models import Anatomy, LoadedModel, find_anatomy, hidden_of
-
-
-@dataclass(frozen=True)
-class Known:
-    blocks: str
-    norms: tuple[str, ...]  # in the order in which they run
-    projection: str
-    mlp: str
-    final: str
-    mlp_norm: str
-    kind: str = "rms"
-    offset: bool = False
-    kv_heads: int = 2
-    head_dim: int = 12
-    parallel: bool = False
-    tied: bool = False
-
-
-LLAMA = ("input_layernorm", "post_attention_layernorm")
-GEMMA = (*LLAMA, "pre_feedforward_layernorm", "post_feedforward_layernorm")
-
-
-def llama_like(**differences: Any) -> Known:
-    common = {
-        "blocks": "model.layers",
-        "norms": LLAMA,
-        "projection": "self_attn.o_proj",
-        "mlp": "mlp",
-        "final": "model.norm",
-        "mlp_norm": "post_attention_layernorm",
-    }
-    return Known(**{**common, **differences})
-
-
-def gemma_like() -> Known:
-    return llama_like(norms=GEMMA, mlp_norm=GEMMA[2], offset=True, head_dim=16, tied=True)
-
-
-KNOWN = {
-    "Llama": llama_like(tied=True),
-    "Qwen2": llama_like(),
-    "Qwen3": llama_like(head_dim=16),
-    "Gemma2": gemma_like(),
-    "Gemma3": gemma_like(),
-    "Mistral": llama_like(),
-    "Phi3": llama_like(),
-    "GPT2": Known(
-        "transformer.h",
-        ("ln_1", "ln_2"),
-        "attn.c_proj",
-        "mlp",
-        "transformer.ln_f",
-        "ln_2",
-        "layer",
-        kv_heads=4,
-        tied=True,
-    ),
-    "GPTNeoX": Known(
-        "gpt_neox.layers",
-        LLAMA,
-        "attention.dense",
-        "mlp",
-        "gpt_neox.final_layer_norm",
-        LLAMA[1],
-        "layer",
-        kv_heads=4,
-        parallel=True,
-    ),
-    "OPT": Known(
-        "model.decoder.layers",
-        ("self_attn_layer_norm", "final_layer_norm"),
-        "self_attn.out_proj",
-        "fc2",
-        "model.decoder.final_layer_norm",
-        "final_layer_norm",
-        "layer",
-        kv_heads=4,
-        tied=True,
-    ),
-    "BLOOM": Known(
-        "transformer.h",
-        LLAMA,
-        "self_attention.dense",
-        "mlp",
-        "transformer.ln_f",
-        LLAMA[1],
-        "layer",
-        kv_heads=4,
-        tied=True,
-    ),
-    "Falcon": Known(
-        "transformer.h",
-        ("ln_attn", "ln_mlp"),
-        "self_attention.dense",
-        "mlp",
-        "transformer.ln_f",
-        "ln_mlp",
-        "layer",
-        parallel=True,
-        tied=True,
-    ),
-    "Mixtral": llama_like(),
-    "Qwen3Moe": llama_like(head_dim=16),
-}
+from equipoise.models import LoadedModel, find_anatomy, hidden_of
 
 IDS = torch.tensor([[7, 30, 90, 12, 200], [41, 8, 300, 77, 5]])
 
@@ -126,9 +21,15 @@ def architecture(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@functools.cache
+def shared(architecture: str) -> LoadedModel:
+    return tiny(architecture)
+
+
 @pytest.fixture
 def loaded(architecture: str) -> LoadedModel:
-    return tiny(architecture)
+    """One model for all tests, which only look at it."""
+    return shared(architecture)
 
 
 @contextmanager
@@ -284,18 +185,7 @@ def test_looking_leaves_no_trace(architecture: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_shows_the_same_anatomy(architecture: str, dtype: torch.dtype) -> None:
     full, half = tiny(architecture).anatomy, find_anatomy(tiny(architecture).model.to(dtype))
-    assert describe(half) == describe(full)
-
-
-def describe(anatomy: Anatomy) -> list[Any]:
-    found: list[Any] = [anatomy.backbone_name, anatomy.hidden_size, anatomy.tied, anatomy.logit_map]
-    found += [
-        (s, anatomy.site(s).path, anatomy.site(s).width, anatomy.site(s).where) for s in anatomy.sites()
-    ]
-    for block in anatomy.blocks:
-        found += [(n.name, n.kind, n.unit_offset, n.weight_name, n.bias_name) for n in block.norms]
-        found += [block.parallel, block.mlp_norm and block.mlp_norm.site]
-    return found
+    assert summary(half) == summary(full)
 
 
 def test_site_names(loaded: LoadedModel, architecture: str) -> None:
@@ -311,247 +201,3 @@ def test_site_names(loaded: LoadedModel, architecture: str) -> None:
         assert set(seen) == set(loaded.anatomy.sites())
         for name, value in seen.items():
             assert value.shape == (*IDS.shape, loaded.anatomy.site(name).width)
-
-
-# Variants of architectures whose structure differs by a setting.
-
-
-def test_gpt_neox_in_sequence() -> None:
-    assert not any(b.parallel for b in tiny("GPTNeoX", use_parallel_residual=False).anatomy.blocks)
-
-
-def test_falcon_with_one_norm_for_both_sublayers_and_one_key_value_head() -> None:
-    anatomy = tiny("Falcon", new_decoder_architecture=False, multi_query=True, num_kv_heads=None).anatomy
-    block = anatomy.blocks[1]
-    assert [norm.name for norm in block.norms] == ["transformer.h.1.input_layernorm"]
-    assert block.mlp_norm is block.norms[0] and block.parallel
-    assert block.attention is not None and block.attention.heads is not None
-    assert block.attention.heads.n_kv_heads == 1
-
-
-def test_falcon_in_sequence() -> None:
-    settings = {
-        "new_decoder_architecture": False,
-        "multi_query": False,
-        "parallel_attn": False,
-        "alibi": True,
-    }
-    block = tiny("Falcon", num_kv_heads=None, **settings).anatomy.blocks[0]
-    assert [n.name.rpartition(".")[2] for n in block.norms] == list(LLAMA)
-    assert not block.parallel
-
-
-def test_opt_with_norms_after_the_sublayers_and_a_projected_embedding() -> None:
-    loaded = tiny("OPT", do_layer_norm_before=False, word_embed_proj_dim=32)
-    anatomy = loaded.anatomy
-    assert anatomy.final_norm is None and "final.norm" not in anatomy.sites()
-    assert anatomy.hidden_size == HIDDEN
-    assert [n.name.rpartition(".")[2] for n in anatomy.blocks[0].norms] == [
-        "self_attn_layer_norm",
-        "final_layer_norm",
-    ]
-    with torch.no_grad():
-        hidden = anatomy.backbone(input_ids=IDS).last_hidden_state
-        assert torch.equal(anatomy.logits(hidden), loaded.model(IDS).logits)
-
-
-def test_experts_are_not_taken_for_blocks() -> None:
-    assert len(tiny("Qwen3Moe", num_experts=16, num_hidden_layers=2).anatomy.blocks) == 2
-
-
-def test_one_block() -> None:
-    assert len(tiny("Llama", num_hidden_layers=1).anatomy.blocks) == 1
-
-
-def test_an_mlp_as_wide_as_the_stream() -> None:
-    block = tiny("OPT", ffn_dim=HIDDEN).anatomy.blocks[0]
-    assert block.mlp is not None and block.mlp.name.endswith("fc2")
-    assert block.mlp_norm is block.norms[1]
-
-
-SMALL = {
-    "vocab_size": 384,
-    "hidden_size": HIDDEN,
-    "intermediate_size": 80,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-}
-
-
-def built(name: str, **settings: Any) -> transformers.PreTrainedModel:
-    """A model of another architecture, with random weights."""
-    config = getattr(transformers, f"{name}Config")(**settings)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        auto = (
-            transformers.AutoModelForImageTextToText
-            if "text_config" in settings
-            else transformers.AutoModelForCausalLM
-        )
-        model = auto.from_config(config)
-    spread(model, 0)
-    return model.eval()
-
-
-@pytest.mark.parametrize(("setting", "value"), [("logits_scaling", 8.0), ("logits_scaling", 3.0)])
-def test_scaled_logits(setting: str, value: float) -> None:
-    model = built("Granite", **SMALL, **{setting: value})
-    anatomy = find_anatomy(model)
-    assert anatomy.logit_map is not None and anatomy.logit_map.scale == 1 / value
-    with torch.no_grad():
-        hidden = anatomy.backbone(input_ids=IDS).last_hidden_state
-        torch.testing.assert_close(anatomy.logits(hidden), model(IDS).logits)
-
-
-def test_a_soft_cap_is_seen_even_where_it_hardly_acts() -> None:
-    anatomy = tiny("Gemma2", final_logit_softcapping=30.0).anatomy
-    assert anatomy.logit_map is not None
-    assert (anatomy.logit_map.scale, anatomy.logit_map.softcap) == (1.0, 30.0)
-
-
-def test_norms_without_weights() -> None:
-    anatomy = find_anatomy(built("Olmo", **SMALL))
-    assert [n.name for n in anatomy.blocks[0].norms] == [f"model.layers.0.{name}" for name in LLAMA]
-    norm = anatomy.norms[0]
-    assert (norm.kind, norm.weight_name, norm.has_bias, norm.unit_offset) == ("layer", None, False, False)
-
-
-def test_norms_of_queries_and_keys_as_wide_as_the_stream_are_not_counted() -> None:
-    block = find_anatomy(built("Olmo2", **SMALL)).blocks[0]
-    assert [n.name.rpartition(".")[2] for n in block.norms] == [
-        "post_attention_layernorm",
-        "post_feedforward_layernorm",
-    ]
-    assert block.mlp_norm is None
-
-
-def test_one_norm_for_both_sublayers_and_scaled_logits() -> None:
-    anatomy = find_anatomy(built("Cohere", **SMALL))
-    assert [[n.name.rpartition(".")[2] for n in b.norms] for b in anatomy.blocks] == [["input_layernorm"]] * 2
-    assert all(b.parallel and b.mlp_norm is b.norms[0] for b in anatomy.blocks)
-    assert anatomy.logit_map is not None and anatomy.logit_map.scale == 0.0625
-
-
-def test_a_gate_on_the_queries_is_not_counted_as_heads_and_linear_attention_has_none() -> None:
-    experts = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 20}
-    linear = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 8}
-    settings = {
-        **SMALL,
-        **experts,
-        **linear,
-        "linear_value_head_dim": 8,
-        "shared_expert_intermediate_size": 20,
-    }
-    anatomy = find_anatomy(built("Qwen3Next", **{**settings, "head_dim": 16, "num_hidden_layers": 4}))
-    found = [b.attention.heads if b.attention is not None else None for b in anatomy.blocks]
-    assert found[:3] == [None] * 3
-    assert found[3] is not None and (found[3].n_heads, found[3].n_kv_heads, found[3].head_dim) == (4, 2, 16)
-    assert anatomy.sites("heads") == ("block.3.heads",)
-    assert len(anatomy.sites("attn")) == 4
-    with pytest.raises(InputError, match=r"no site 'block\.0\.heads'"):
-        anatomy.site("block.0.heads")
-
-
-def test_a_layer_between_backbone_and_head_is_noticed() -> None:
-    anatomy = find_anatomy(built("ModernBertDecoder", **SMALL))
-    with pytest.raises(InputError, match="call the whole model"):
-        anatomy.logits(torch.zeros(1, HIDDEN))
-
-
-@pytest.mark.parametrize(("text", "norms"), [("llama", 2), ("gemma2", 4)])
-def test_the_text_backbone_of_a_vision_language_model(text: str, norms: int) -> None:
-    seeing = {
-        "model_type": "clip_vision_model",
-        "hidden_size": 32,
-        "intermediate_size": 40,
-        "num_hidden_layers": 5,
-    }
-    seeing |= {"num_attention_heads": 2, "image_size": 16, "patch_size": 8}
-    model = built(
-        "Llava", text_config={"model_type": text, **SMALL}, vision_config=seeing, image_token_id=380
-    )
-    anatomy = find_anatomy(model)
-    assert anatomy.backbone_name == "model.language_model"
-    assert [b.name for b in anatomy.blocks] == [
-        "model.language_model.layers.0",
-        "model.language_model.layers.1",
-    ]
-    assert [len(b.norms) for b in anatomy.blocks] == [norms] * 2
-    assert anatomy.final_norm is not None and anatomy.final_norm.name == "model.language_model.norm"
-    with torch.no_grad():
-        hidden = anatomy.backbone(input_ids=IDS).last_hidden_state
-        torch.testing.assert_close(anatomy.logits(hidden), model(input_ids=IDS).logits)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("architecture", ["Gemma3", "Llama", "GPT2"])
-def test_one_more_is_seen_beside_large_weights(architecture: str, dtype: torch.dtype) -> None:
-    loaded = tiny(architecture)
-    with torch.no_grad():
-        for norm in loaded.anatomy.norms:
-            norm.module.get_parameter(norm.weight_name or "").mul_(300)  # as in Gemma-3-270M
-    found = find_anatomy(loaded.model.to(dtype))
-    assert {norm.unit_offset for norm in found.norms} == {KNOWN[architecture].offset}
-    assert {norm.weight_name for norm in found.norms} == {"weight"}
-
-
-# What can't be found.
-
-
-def test_unknown_site_says_which_there_are() -> None:
-    with pytest.raises(
-        InputError, match=r"no site 'block\.9\.out': this model has .*block\.i\.norm\.1.* 0 to 2 and final"
-    ):
-        tiny("Llama").anatomy.site("block.9.out")
-
-
-def test_a_backbone_without_head_is_refused() -> None:
-    with pytest.raises(InputError, match="no language-model head"):
-        find_anatomy(tiny("Llama").model.model)
-
-
-def test_an_encoder_is_refused() -> None:
-    config = transformers.BertConfig(
-        vocab_size=384, hidden_size=HIDDEN, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4
-    )
-    with pytest.raises(InputError, match="looks at later tokens"):
-        find_anatomy(transformers.BertForMaskedLM(config).eval())
-
-
-def scattered() -> LoadedModel:
-    loaded = tiny("Llama")
-    loaded.model.model.layers = nn.Sequential(*loaded.model.model.layers)
-    return loaded
-
-
-def test_blocks_that_are_not_found_can_be_named() -> None:
-    loaded = scattered()
-    with pytest.raises(
-        InputError, match=r"found no decoder blocks in LlamaForCausalLM.*blocks='model\.layers'"
-    ):
-        find_anatomy(loaded.model)
-    assert describe(find_anatomy(loaded.model, blocks="model.layers")) == describe(tiny("Llama").anatomy)
-
-
-@pytest.mark.parametrize("name", ["model.embed_tokens", "model.layers.0.mlp", "model.nowhere"])
-def test_a_wrong_list_of_blocks_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=name):
-        find_anatomy(tiny("Llama").model, blocks=name)
-
-
-def test_a_missing_head_number() -> None:
-    heads = tiny("Llama").anatomy.blocks[0].attention
-    assert heads is not None and heads.heads is not None
-    with pytest.raises(InputError, match="heads 0 to 3"):
-        heads.heads.slice(4)
-
-
-def test_the_tiny_tokenizer_encodes_any_text() -> None:
-    tokenizer = tiny_tokenizer()
-    text = "The mechanic said that he… ☂"
-    assert tokenizer.decode(tokenizer(text).input_ids) == text
-    assert len(tokenizer(" he").input_ids) == 1
-    assert tiny_tokenizer(add_bos=True)(text).input_ids[0] == tokenizer.bos_token_id
