@@ -146,7 +146,10 @@ def test_an_unknown_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     for name in ("nobody/nothing", "nothing"):
         message = refused(name)
-        assert message.startswith(f"can't load {name}: ") and "smollm2" in message
+        assert (
+            message.startswith(f"{name} is neither a folder here nor a model that the hub")
+            and "smollm2" in message
+        )
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:

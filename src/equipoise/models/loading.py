@@ -6,9 +6,12 @@ import contextlib
 import copy
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 import transformers
@@ -67,7 +70,12 @@ def load(
         raise InputError("give either device or device_map, not both")
     name, origin = _locate(source)
     options: dict[str, Any] = {} if revision is None else {"revision": revision}
-    with quiet(bars=not isinstance(origin, Path)), _one_line_errors(name):
+    from_hub = not isinstance(origin, Path)
+    if from_hub and _hub_is_out_of_reach():
+        options["local_files_only"] = (
+            True  # what is cached can be had; the rest fails at once, without retries
+        )
+    with quiet(bars=from_hub), _one_line_errors(name, from_hub):
         config = transformers.AutoConfig.from_pretrained(origin, **options)
         images = _check(config, name)
         kind: Any = transformers.AutoModelForImageTextToText if images else transformers.AutoModelForCausalLM
@@ -153,30 +161,43 @@ def _locate(source: str | os.PathLike[str]) -> tuple[str, str | Path]:
     return text, text
 
 
+def _hub_is_out_of_reach() -> bool:
+    """Whether the hub's name can't even be resolved (behind a proxy that says nothing)."""
+    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    if getproxies() or host is None:
+        return False
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
-def _one_line_errors(name: str) -> Iterator[None]:
+def _one_line_errors(name: str, from_hub: bool) -> Iterator[None]:
     """What goes wrong while reading a model is the model's fault or the network's: say it in one line."""
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except ImportError as error:
-        raise InputError(f"{name} needs a package that is not installed: {_first_words(error)}") from error
+        raise InputError(f"{name} needs a package that is not installed: {_brief(error)}") from error
+    except OSError as error:
+        if not from_hub:
+            raise InputError(f"can't load {name}: {_brief(error)}") from error
+        raise InputError(
+            f"{name} is neither a folder here nor a model that the hub could give ({_brief(error)}); besides these, a"
+            f" .gguf file or one of {', '.join(ALIASES)} can be named"
+        ) from error
     except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            raise
-        raise InputError(f"can't load {name}: {_first_words(error)} {_advice(name, error)}") from error
+        raise InputError(f"can't load {name}: {_brief(error)}") from error
 
 
-def _first_words(error: BaseException) -> str:
+def _brief(error: BaseException) -> str:
+    """The first sentence of an error's message."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]} …"
-
-
-def _advice(name: str, error: BaseException) -> str:
-    if isinstance(error, OSError) and not Path(name).exists():
-        return f"(a folder, a .gguf file, a hub id that can be reached, or one of {', '.join(ALIASES)} is needed)"
-    return ""
+    sentence = re.split(r"\. (?=[A-Z])", text)[0].rstrip(".")
+    return sentence if len(sentence) <= 300 else f"{sentence[:300]} …"
 
 
 def _check(config: PretrainedConfig, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging as python_logging
 import os
 import sys
 import warnings
@@ -16,7 +17,10 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
     """Within, transformers logs errors only, and shows progress bars only if ``bars``; then all is as it was."""
     logging: Any = transformers.utils.logging
     verbosity, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub = python_logging.getLogger("huggingface_hub")
+    hub_level = hub.level
     logging.set_verbosity_error()
+    hub.setLevel(python_logging.CRITICAL)  # it logs each attempt to reach the network
     if not bars:
         logging.disable_progress_bar()
     try:
@@ -24,6 +28,7 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
+        hub.setLevel(hub_level)
         logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
