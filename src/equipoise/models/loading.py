@@ -72,9 +72,8 @@ def load(
     options: dict[str, Any] = {} if revision is None else {"revision": revision}
     from_hub = not isinstance(origin, Path)
     if from_hub and _hub_is_out_of_reach():
-        options["local_files_only"] = (
-            True  # what is cached can be had; the rest fails at once, without retries
-        )
+        # What is cached can be had; the rest fails at once instead of after half a minute's retries.
+        options["local_files_only"] = True
     with quiet(bars=from_hub), _one_line_errors(name, from_hub):
         config = transformers.AutoConfig.from_pretrained(origin, **options)
         images = _check(config, name)
