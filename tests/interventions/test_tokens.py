@@ -24,10 +24,14 @@ def edited(seen: list[Tensor]) -> list[list[list[bool]]]:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_the_answer_starts_at_the_last_token_that_is_not_padding(side: str) -> None:
+@pytest.mark.parametrize("form", ["plain", "boolean", "additive"])
+def test_the_answer_starts_at_the_last_token_that_is_not_padding(side: str, form: str) -> None:
     loaded = model("Llama")
     rows = [tokens(1, length)[0] for length in (3, 5, 4)]
     ids, mask, positions = padded(rows, side)
+    if form != "plain":
+        mask = mask[:, None, None].bool() & torch.ones(5, 5).tril().bool()
+        mask = mask if form == "boolean" else torch.where(mask, 0.0, torch.finfo(torch.float32).min)
     with attach(loaded, flag(loaded)), capture(loaded, [SITE]) as seen:
         logits(loaded, ids, attention_mask=mask, position_ids=positions)
     expected = {"left": [[0, 0, 0, 0, 1]] * 3, "right": [[0, 0, 1, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 1, 1]]}

@@ -162,7 +162,7 @@ class Attached(_Handle):
     @strength.setter
     def strength(self, value: Strength) -> None:
         self._require_attached()
-        self._dial.matrix = self._matrix(value)
+        self._dial.turn(self._matrix(value))
         self._record_if_needed()
         for name in dict.fromkeys(name for one in self.interventions for name in one.edits):
             steered = steered_site(self._loaded.anatomy.site(name))

@@ -214,8 +214,15 @@ def _cached(cache: Any) -> int:
 
 
 def _last_columns(mask: Any, rows: int, columns: int, device: torch.device) -> Tensor:
-    # Masks that aren't [B, columns] (prepared 4-D ones) don't tell padding: generate makes them, padded on the left.
-    if not isinstance(mask, Tensor) or mask.dim() != 2 or mask.shape[0] != rows or mask.shape[1] < columns:
+    """The last column of each row that isn't padding, [rows]; the last one of all where no mask tells."""
+    if isinstance(mask, dict):  # one prepared mask for each kind of attention
+        mask = mask.get("full_attention", next(iter(mask.values()), None))
+    if (
+        isinstance(mask, Tensor) and mask.dim() == 4
+    ):  # prepared, [B or 1, 1, T, columns]: what the last query sees
+        mask = mask[:, 0, -1]
+        mask = mask if mask.dtype == torch.bool else mask > -1
+    if not isinstance(mask, Tensor) or mask.dim() != 2 or mask.shape[1] < columns:
         return torch.full((rows,), columns - 1, device=device)
     seen = mask[:, :columns] != 0
-    return (seen * torch.arange(columns, device=mask.device)).amax(1)
+    return (seen * torch.arange(columns, device=mask.device)).amax(1).expand(rows)

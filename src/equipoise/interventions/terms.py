@@ -17,8 +17,20 @@ class Dial:
     """The strengths [rows, interventions] of one handle, and what it says about rows and positions."""
 
     def __init__(self, matrix: Tensor, tokens: TokenMap) -> None:
-        self.matrix = matrix
         self.tokens = tokens
+        self.turn(matrix)
+
+    def turn(self, matrix: Tensor) -> None:
+        """Set the strengths, fp64 [rows, interventions]."""
+        self.matrix = matrix
+        self.used: list[bool] = (matrix != 0).any(0).tolist()
+        self._moved: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def on(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The strengths on another device and in another type; moved once for all sites."""
+        if (device, dtype) not in self._moved:
+            self._moved[device, dtype] = self.matrix.to(dtype).to(device)
+        return self._moved[device, dtype]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +75,8 @@ class Term:
 
     def delta(self, device: torch.device, dtype: torch.dtype) -> Delta | None:
         """Its delta at the present strengths, or None if it is nothing at all."""
+        if not any(self._dial.used[column] for column in self._columns):
+            return None
         wide = torch.promote_types(dtype, torch.float32)
         if (device, wide) not in self._moved:
             self._moved[device, wide] = [
@@ -70,10 +84,7 @@ class Term:
                 for group in (self._scales, self._shifts, [self._u, self._v])
             ]
         scales, shifts, (u, v) = self._moved[device, wide]
-        matrix = self._dial.matrix.to(wide).to(device)
-        used = self._dial.matrix[:, self._columns]
-        if not bool(used.any()):
-            return None
+        matrix = self._dial.on(device, wide)
         scale = _weighted(matrix, self._columns, scales)
         shift = _weighted(matrix, self._columns, shifts)
         if u is None or v is None:
