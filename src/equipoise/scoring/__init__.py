@@ -1,0 +1,32 @@
+"""Scoring: how probable closed answers and running text are, and seeded generation."""
+
+from .answers import OptionScores, as_encoded, batch_logprobs, head_logprobs, run_backbone, score_options
+from .batching import AnswerBatch, answer_batches, collate
+from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_text, text_ids
+from .generation import generate
+from .text import TextReference, TextScores, encode_passages, perplexity, score_text, text_reference
+
+__all__ = [
+    "AnswerBatch",
+    "EncodedItem",
+    "OptionScores",
+    "TextReference",
+    "TextScores",
+    "answer_batches",
+    "as_encoded",
+    "batch_logprobs",
+    "collate",
+    "encode",
+    "encode_all",
+    "encode_passages",
+    "generate",
+    "head_logprobs",
+    "perplexity",
+    "prompt_ids",
+    "prompt_text",
+    "run_backbone",
+    "score_options",
+    "score_text",
+    "text_ids",
+    "text_reference",
+]

@@ -1,0 +1,153 @@
+"""Log-probabilities of closed answers, exactly, for evaluation and, with gradients, for training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..interventions import Attached
+from ..models import LoadedModel, hidden_of
+from ..tasks import Item
+from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
+from .encoding import EncodedItem, encode_all
+
+# Below this, a pass of its own costs more than the tokens that it saves.
+_WORTH_SHARING = 256
+
+
+@dataclass(frozen=True, eq=False)
+class OptionScores:
+    """How probable each option of each item is.
+
+    Attributes:
+        logp: [n, K] natural logarithm of P(option | prompt) over everything the model could say; −inf where an
+            item has fewer than K options.
+        begins: [n] whether the model's single most probable next token begins one of the options.
+    """
+
+    logp: NDArray[np.float64]
+    begins: NDArray[np.bool_]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """[n, K] P(option | prompt); a row's sum is at most 1."""
+        return np.asarray(np.exp(self.logp))
+
+    @property
+    def unanswered(self) -> NDArray[np.float64]:
+        """[n] the probability mass that is left for no option."""
+        return np.asarray(np.clip(1 - self.probabilities.sum(1), 0, 1))
+
+    @property
+    def choice(self) -> NDArray[np.int64]:
+        """[n] index of the most probable option; the first of equals."""
+        return np.asarray(self.logp.argmax(1))
+
+
+def score_options(
+    loaded: LoadedModel,
+    items: Sequence[Item] | Sequence[EncodedItem],
+    *,
+    attached: Attached | None = None,
+    share_prefixes: bool = True,
+    max_rows: int = MAX_ROWS,
+    max_tokens: int = MAX_TOKENS,
+) -> OptionScores:
+    """Score every option of every item, without gradients.
+
+    Args:
+        attached: the handle of what steers, if its token scope is ``answer``; others need no mention.
+        share_prefixes: compute what all prompts of a batch begin with once. Switch it off for strengths per row.
+        max_rows, max_tokens: size of a batch.
+
+    Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`).
+    """
+    encoded = as_encoded(loaded, items)
+    width = max((len(item.options) for item in encoded), default=0)
+    logp = np.full((len(encoded), width), -np.inf)
+    begins = np.zeros(len(encoded), dtype=bool)
+    with torch.inference_mode():
+        for batch in answer_batches(encoded, max_rows=max_rows, max_tokens=max_tokens):
+            found, top = batch_logprobs(loaded, batch, attached=attached, share_prefix=share_prefixes)
+            rows = batch.index.numpy()
+            logp[rows, : found.shape[1]] = found.double().cpu().numpy()
+            begins[rows] = ((batch.first == top.cpu()[:, None]) & batch.valid).any(1).numpy()
+    return OptionScores(logp, begins)
+
+
+def as_encoded(loaded: LoadedModel, items: Sequence[Item] | Sequence[EncodedItem]) -> list[EncodedItem]:
+    """Items as tokens; those that are encoded already stay as they are."""
+    plain = [item for item in items if isinstance(item, Item)]
+    if plain:
+        return encode_all(loaded.tokenizer, plain)
+    return [item for item in items if isinstance(item, EncodedItem)]
+
+
+def batch_logprobs(
+    loaded: LoadedModel,
+    batch: AnswerBatch,
+    *,
+    attached: Attached | None = None,
+    share_prefix: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of one batch's options; gradients flow if they are on.
+
+    The backbone runs first, then the head on one contiguous [B, d] matrix of last states: handing the head a slice
+    [B, 1, d] would make it copy the vocabulary matrix once a row.
+
+    Args:
+        attached: as in :func:`score_options`.
+        share_prefix: compute the tokens that all prompts begin with once. One strength for all rows only.
+
+    Returns:
+        logp [B, K] in fp32, −inf for missing options, and the most probable next token [B].
+    """
+    device = loaded.device
+    prompts, last = batch.prompts.to(device), batch.last.to(device)
+    rows, width = batch.first.shape
+    if attached is not None:
+        attached.answer_from(last)
+    try:
+        prefix = batch.shared_prefix if share_prefix else 0
+        if prefix * (rows - 1) < _WORTH_SHARING:
+            prefix = 0
+        cached = prefix > 0 or batch.rest is not None
+        cache = None
+        if prefix:
+            cache = run_backbone(loaded, prompts[:1, :prefix], use_cache=True).past_key_values
+            cache.batch_repeat_interleave(rows)
+        output = run_backbone(loaded, prompts[:, prefix:], cache=cache, use_cache=cached)
+        hidden = hidden_of(output)
+        states = hidden[torch.arange(rows, device=hidden.device), (last - prefix).to(hidden.device)].contiguous()
+        next_token = head_logprobs(loaded, states)
+        logp = next_token.gather(1, batch.first.to(next_token.device))
+        if batch.rest is not None and batch.rest_valid is not None:
+            cache = output.past_key_values
+            cache.batch_repeat_interleave(width)
+            inputs = torch.cat([batch.first.reshape(-1, 1), batch.rest[:, :-1]], 1).to(device)
+            hidden = hidden_of(run_backbone(loaded, inputs, cache=cache, use_cache=True))
+            kept = batch.rest_valid.to(hidden.device)
+            further = head_logprobs(loaded, hidden[kept].contiguous())
+            gained = further.gather(1, batch.rest.to(further.device)[kept.to(further.device)][:, None])[:, 0]
+            zeros = torch.zeros(kept.shape, dtype=gained.dtype, device=gained.device)
+            total = zeros.masked_scatter(kept.to(gained.device), gained).sum(1)
+            logp = logp + total.reshape(rows, width).to(logp.device)
+    finally:
+        if attached is not None:
+            attached.answer_from(None)
+    missing = ~batch.valid.to(logp.device)
+    return logp.masked_fill(missing, float("-inf")), next_token.argmax(1)
+
+
+def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cache: bool = False) -> Any:
+    """The text backbone on token ids [B, T] without padding on the left, so that positions are those of the model."""
+    return loaded.anatomy.backbone(input_ids=ids, past_key_values=cache, use_cache=use_cache)
+
+
+def head_logprobs(loaded: LoadedModel, states: Tensor) -> Tensor:
+    """Log-softmax over the vocabulary, in fp32, of contiguous states [N, d]."""
+    return loaded.anatomy.logits(states).float().log_softmax(-1)

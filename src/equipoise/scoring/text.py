@@ -1,0 +1,117 @@
+"""Running text: log-probabilities, perplexity, and how far steering moves the model's predictions."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from ..models import LoadedModel, hidden_of
+from .answers import head_logprobs, run_backbone
+from .encoding import text_ids
+
+# A full vocabulary of log-probabilities a token: what bounds memory is the number of tokens at a time.
+_HEAD_TOKENS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class TextScores:
+    """Sums over the predicted tokens of each passage.
+
+    Attributes:
+        nll: [n] negative log-likelihood, nats.
+        kl: [n] KL(now ‖ reference), summed over positions, nats; zeros if there is no reference.
+        tokens: [n] predicted tokens (the first of a passage is given).
+    """
+
+    nll: NDArray[np.float64]
+    kl: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean negative log-likelihood a token."""
+        return float(np.exp(self.nll.sum() / self.tokens.sum()))
+
+    @property
+    def mean_kl(self) -> float:
+        """Mean KL a token, nats."""
+        return float(self.kl.sum() / self.tokens.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class TextReference:
+    """Passages as tokens, and the states from which the unsteered model predicts them.
+
+    Keeping states [tokens, d] and not log-probabilities [tokens, vocabulary] makes the reference small; the head
+    is run again for each comparison.
+    """
+
+    batches: tuple[Tensor, ...]
+    states: tuple[Tensor, ...]
+
+    @property
+    def passages(self) -> int:
+        """How many passages there are."""
+        return sum(len(batch) for batch in self.batches)
+
+
+def encode_passages(loaded: LoadedModel, texts: Sequence[str], *, length: int = 64) -> Tensor:
+    """The first ``length`` tokens of every text that has so many, [n, length].
+
+    Raises InputError if no text is long enough.
+    """
+    ids = [text_ids(loaded.tokenizer, text)[:length] for text in texts]
+    whole = [row for row in ids if len(row) == length]
+    if not whole:
+        raise InputError(f"none of the {len(texts)} texts has {length} tokens: give longer passages")
+    return torch.tensor(whole)
+
+
+def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> TextReference:
+    """Remember how the model as it is now predicts passages [n, T]; call it before anything steers."""
+    batches = passages.split(rows)
+    with torch.inference_mode():
+        states = tuple(_states(loaded, batch) for batch in batches)
+    return TextReference(tuple(batches), states)
+
+
+def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
+    """Score the passages with whatever steers now, and compare with the reference."""
+    nll, kl = [], []
+    with torch.inference_mode():
+        for batch, before in zip(reference.batches, reference.states, strict=True):
+            after = _states(loaded, batch)
+            targets = batch[:, 1:].to(after.device)
+            n, length = targets.shape
+            parts_nll, parts_kl = [], []
+            for part in _parts(n * length):
+                now = head_logprobs(loaded, after[part])
+                then = head_logprobs(loaded, before[part].to(after.device))
+                wanted = targets.reshape(-1)[part][:, None]
+                parts_nll.append(-now.gather(1, wanted)[:, 0])
+                # Where nothing moved the difference is exactly zero, and so is the divergence.
+                parts_kl.append((now.exp() * (now - then)).sum(1))
+            nll.append(torch.cat(parts_nll).reshape(n, length).double().sum(1).cpu().numpy())
+            kl.append(torch.cat(parts_kl).reshape(n, length).double().sum(1).cpu().numpy())
+    tokens = np.concatenate([np.full(len(batch), batch.shape[1] - 1) for batch in reference.batches])
+    return TextScores(np.concatenate(nll), np.maximum(np.concatenate(kl), 0.0), tokens)
+
+
+def perplexity(loaded: LoadedModel, texts: Sequence[str], *, length: int = 64) -> float:
+    """Perplexity of the first ``length`` tokens of each text with whatever steers now."""
+    return score_text(loaded, text_reference(loaded, encode_passages(loaded, texts, length=length))).perplexity
+
+
+def _states(loaded: LoadedModel, batch: Tensor) -> Tensor:
+    """[n · (T − 1), d]: the states that predict all tokens but the first."""
+    hidden = hidden_of(run_backbone(loaded, batch.to(loaded.device)))[:, :-1]
+    return hidden.reshape(-1, hidden.shape[-1]).contiguous()
+
+
+def _parts(total: int) -> Iterator[slice]:
+    for start in range(0, total, _HEAD_TOKENS):
+        yield slice(start, min(start + _HEAD_TOKENS, total))
