@@ -122,7 +122,9 @@ def batch_logprobs(
             cache.batch_repeat_interleave(rows)
         output = run_backbone(loaded, prompts[:, prefix:], cache=cache, use_cache=cached)
         hidden = hidden_of(output)
-        states = hidden[torch.arange(rows, device=hidden.device), (last - prefix).to(hidden.device)].contiguous()
+        states = hidden[
+            torch.arange(rows, device=hidden.device), (last - prefix).to(hidden.device)
+        ].contiguous()
         next_token = head_logprobs(loaded, states)
         logp = next_token.gather(1, batch.first.to(next_token.device))
         if batch.rest is not None and batch.rest_valid is not None:

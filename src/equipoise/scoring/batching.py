@@ -86,7 +86,9 @@ def _kind(item: EncodedItem) -> int:
 
 
 def _order(encoded: Sequence[EncodedItem]) -> list[int]:
-    return sorted(range(len(encoded)), key=lambda i: (_kind(encoded[i]), len(encoded[i].prompt), encoded[i].prompt))
+    return sorted(
+        range(len(encoded)), key=lambda i: (_kind(encoded[i]), len(encoded[i].prompt), encoded[i].prompt)
+    )
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int | None = None) -> Tensor:

@@ -61,7 +61,9 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
     """
     text = prompt_text(tokenizer, item.prompt)
     opening = _opening(tokenizer) if isinstance(item.prompt, str) else []
-    encoded = _part(opening + _ids(tokenizer, text), [opening + _ids(tokenizer, text + o) for o in item.options])
+    encoded = _part(
+        opening + _ids(tokenizer, text), [opening + _ids(tokenizer, text + o) for o in item.options]
+    )
     _refuse_indistinct(item, encoded)
     if _nested(encoded.options):
         if item.terminator is None and not isinstance(item.prompt, str):
@@ -69,7 +71,8 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
             return EncodedItem(encoded.prompt, closed)
         ending = item.terminator or "."
         encoded = _part(
-            opening + _ids(tokenizer, text), [opening + _ids(tokenizer, text + o + ending) for o in item.options]
+            opening + _ids(tokenizer, text),
+            [opening + _ids(tokenizer, text + o + ending) for o in item.options],
         )
         _refuse_indistinct(item, encoded)
         if _nested(encoded.options):

@@ -35,7 +35,9 @@ def generate(
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_rows):
             index = order[start : start + batch_rows]
-            for i, new in zip(index, _continue(loaded, [ids[i] for i in index], max_new_tokens, temperature), strict=True):
+            for i, new in zip(
+                index, _continue(loaded, [ids[i] for i in index], max_new_tokens, temperature), strict=True
+            ):
                 answers[i] = loaded.tokenizer.decode(new, skip_special_tokens=True)
     return answers
 

@@ -103,7 +103,9 @@ def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
 
 def perplexity(loaded: LoadedModel, texts: Sequence[str], *, length: int = 64) -> float:
     """Perplexity of the first ``length`` tokens of each text with whatever steers now."""
-    return score_text(loaded, text_reference(loaded, encode_passages(loaded, texts, length=length))).perplexity
+    return score_text(
+        loaded, text_reference(loaded, encode_passages(loaded, texts, length=length))
+    ).perplexity
 
 
 def _states(loaded: LoadedModel, batch: Tensor) -> Tensor:
