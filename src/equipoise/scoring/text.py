@@ -73,10 +73,10 @@ def encode_passages(loaded: LoadedModel, texts: Sequence[str], *, length: int = 
 
 def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> TextReference:
     """Remember how the model as it is now predicts passages [n, T]; call it before anything steers."""
-    batches = passages.split(rows)
+    batches = torch.split(passages, rows)
     with torch.inference_mode():
         states = tuple(_states(loaded, batch) for batch in batches)
-    return TextReference(tuple(batches), states)
+    return TextReference(batches, states)
 
 
 def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
