@@ -1,8 +1,40 @@
 """Data turned into items: a prompt, its answer options, groups, and what each option would say about them."""
 
+from .coreference import Coreference
+from .fingerprint import fingerprint
 from .item import Item, Message, Part, Prompt
 from .occupations import Occupation, occupations
+from .plain_text import load_text, plain_text
+from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
+from .registry import load_prompt_task, load_task, task_names
+from .synthbias import SynthBias
 from .task import Split, Task
+from .winobias import WinoBias
+from .winogender import WinoGender
 
-__all__ = ["Item", "Message", "Occupation", "Part", "Prompt", "Pronouns", "Split", "Task", "occupations"]
+__all__ = [
+    "Coreference",
+    "FreeTextItem",
+    "Item",
+    "Message",
+    "Occupation",
+    "Part",
+    "Prompt",
+    "PromptSplit",
+    "PromptTask",
+    "Pronouns",
+    "Split",
+    "SynthBias",
+    "Task",
+    "Toxicity",
+    "WinoBias",
+    "WinoGender",
+    "fingerprint",
+    "load_prompt_task",
+    "load_task",
+    "load_text",
+    "occupations",
+    "plain_text",
+    "task_names",
+]

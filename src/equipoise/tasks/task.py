@@ -162,20 +162,25 @@ def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Ite
         return list(items)
     blocks: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        blocks[(*sorted(item.groups), item.template)].append(index)
-    order = sorted(blocks)
-    random.Random(str(seed)).shuffle(order)
+        blocks[(*sorted(set(item.groups)), item.template)].append(index)
+    keys = sorted(blocks)
+    random.Random(str(seed)).shuffle(keys)
+    waiting: dict[str, dict[tuple[str, ...], None]] = defaultdict(dict)
+    for key in keys:
+        for group in key[:-1]:
+            waiting[group][key] = None
     taken: list[int] = []
     uses: Counter[str] = Counter()
-    waiting = {key: sorted(set(key[:-1])) for key in order}
-    templates: Counter[str] = Counter()
+    worded: Counter[str] = Counter()
     smallest = min(len(block) for block in blocks.values())
-    while waiting and limit - len(taken) >= smallest:
-        key = min(waiting, key=lambda k: (sum(uses[g] for g in waiting[k]), templates[k[-1]]))
-        groups = waiting.pop(key)
-        if len(taken) + len(blocks[key]) > limit:
-            continue
-        taken += blocks[key]
-        uses.update(groups)
-        templates[key[-1]] += 1
+    while any(waiting.values()) and limit - len(taken) >= smallest:
+        group = min((g for g in waiting if waiting[g]), key=uses.__getitem__)
+        # The group's turn; its least used wording with the partner that is least used.
+        key = min(waiting[group], key=lambda k: (worded[k[-1]], max(uses[g] for g in k[:-1])))
+        for member in key[:-1]:
+            del waiting[member][key]
+        if len(taken) + len(blocks[key]) <= limit:
+            taken += blocks[key]
+            uses.update(key[:-1])
+            worded[key[-1]] += 1
     return [items[index] for index in sorted(taken)]

@@ -1,0 +1,23 @@
+"""Which data a number or an intervention came from."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+
+from .item import Item
+from .prompts import FreeTextItem
+
+
+def fingerprint(items: Iterable[Item | FreeTextItem]) -> str:
+    """SHA-256 (hex) over everything that the items say, in order.
+
+    Two tasks with equal fingerprints put the same questions with the same answers; a changed word, option order or
+    answer changes it.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        record = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        digest.update(json.dumps(record, sort_keys=True, ensure_ascii=False, default=str).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,64 @@
+"""Tasks by name, as the command line writes them: ``name`` or ``name:PATH``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import InputError
+from .coreference import Coreference
+from .prompts import PromptTask, Toxicity
+from .pronouns import Pronouns
+from .synthbias import SynthBias
+from .task import Task
+from .winobias import WinoBias
+from .winogender import WinoGender
+
+_BUILT_IN: dict[str, Callable[[], Task]] = {"pronouns": Pronouns, "coreference": Coreference}
+_PROMPTS: dict[str, Callable[[], PromptTask]] = {"toxicity": Toxicity}
+
+
+@dataclass(frozen=True)
+class _FromFiles:
+    load: Callable[[str], Task]
+    wants: str
+
+
+_FROM_FILES: dict[str, _FromFiles] = {
+    "winobias": _FromFiles(WinoBias, "the folder with WinoBias's own files"),
+    "winogender": _FromFiles(WinoGender, "the folder with all_sentences.tsv and occupations-stats.tsv"),
+    "synthbias": _FromFiles(SynthBias, "SynthBias's CSV file"),
+}
+
+
+def task_names() -> tuple[str, ...]:
+    """Every task with closed answers, as :func:`load_task` takes it."""
+    return (*_BUILT_IN, *(f"{name}:PATH" for name in _FROM_FILES))
+
+
+def load_task(spec: str) -> Task:
+    """The task with closed answers that ``spec`` names, such as ``"pronouns"`` or ``"winobias:data/winobias"``.
+
+    Raises :class:`InputError` for an unknown name, a missing or needless PATH, or data that can't be read.
+    """
+    name, colon, path = spec.partition(":")
+    if name in _BUILT_IN:
+        if colon:
+            raise InputError(f"task {name!r} is built in and takes no path: write --task {name}")
+        return _BUILT_IN[name]()
+    if name in _FROM_FILES:
+        if not path:
+            raise InputError(
+                f"task {name!r} needs data: write --task {name}:PATH, PATH being {_FROM_FILES[name].wants}"
+            )
+        return _FROM_FILES[name].load(path)
+    if name in _PROMPTS:
+        raise InputError(
+            f"task {name!r} is free text without closed answers: use one of {', '.join(task_names())}"
+        )
+    raise InputError(f"unknown task {name!r}: use one of {', '.join(task_names())}")
+
+
+def load_prompt_task(spec: str) -> PromptTask:
+    """The free-text task that ``spec`` names, such as ``"toxicity"``. Raises :class:`InputError` for any other."""
+    if spec in _PROMPTS:
+        return _PROMPTS[spec]()
+    raise InputError(f"unknown free-text task {spec!r}: use one of {', '.join(_PROMPTS)}")

@@ -1,0 +1,109 @@
+"""Splits share no occupation and no template, whatever the seed; subsamples stay balanced."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equipoise.errors import InputError
+from equipoise.tasks import Coreference, Item, Pronouns, Split, Task, occupations
+from equipoise.tasks.task import partition, subsample
+
+SEEDS = st.integers(min_value=0, max_value=2**32)
+BUILT_IN = [Pronouns(), Coreference()]
+
+
+def sets_of(split: Split) -> dict[str, tuple[Item, ...]]:
+    return {"train": split.train, "validation": split.validation, "heldout": split.heldout}
+
+
+def assert_disjoint(split: Split) -> None:
+    where: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name, items in sets_of(split).items():
+        for item in items:
+            where["template", item.template].add(name)
+            for group in item.groups:
+                where["group", group].add(name)
+    shared = {key: names for key, names in where.items() if len(names) > 1}
+    assert not shared
+
+
+@pytest.mark.parametrize("task", BUILT_IN, ids=lambda task: task.name)
+@settings(max_examples=12, deadline=None)
+@given(seed=SEEDS)
+def test_sets_are_disjoint_in_occupations_and_templates(task: Task, seed: int) -> None:
+    split = task.split(seed)
+    assert_disjoint(split)
+    for items in sets_of(split).values():
+        types = Counter(group.gender for group in occupations() if any(group.name in i.groups for i in items))
+        assert abs(types["male"] - types["female"]) <= 1  # stratified
+        assert {item.part for item in items} == {"ambiguous", "unambiguous"}
+    sizes = {name: len({g for i in items for g in i.groups}) for name, items in sets_of(split).items()}
+    assert sizes == {"train": 32, "validation": 14, "heldout": 20}
+
+
+def test_the_check_would_notice_a_shared_occupation() -> None:
+    items = tuple(item for item in Pronouns().items() if item.template == "a00")
+    with pytest.raises(AssertionError):
+        assert_disjoint(Split(items[:1], items[1:2], items[:1]))
+
+
+@pytest.mark.parametrize("task", BUILT_IN, ids=lambda task: task.name)
+def test_a_seed_is_a_split(task: Task) -> None:
+    assert task.split(3) == task.split(3)
+    assert task.split(3) != task.split(4)
+    assert task.split(3, limit=48) == task.split(3, limit=48)
+
+
+@pytest.mark.parametrize("task", BUILT_IN, ids=lambda task: task.name)
+@settings(max_examples=8, deadline=None)
+@given(seed=SEEDS, limit=st.integers(min_value=16, max_value=200))
+def test_a_limit_holds_and_stays_balanced(task: Task, seed: int, limit: int) -> None:
+    full, split = task.split(seed), task.split(seed, limit=limit)
+    assert_disjoint(split)
+    for name, items in sets_of(split).items():
+        assert set(items) <= set(sets_of(full)[name])
+        for part in ("ambiguous", "unambiguous"):
+            chosen = [item for item in items if item.part == part]
+            assert limit // 2 < len(chosen) <= limit or len(chosen) == len(
+                [item for item in sets_of(full)[name] if item.part == part]
+            )
+            uses = Counter(group for item in chosen for group in item.groups)
+            block = max(Counter((item.template, frozenset(item.groups)) for item in chosen).values())
+            assert max(uses.values()) - min(uses.values()) <= 3 * block
+        hits = task.baselines(items)
+        # Blocks are taken whole: what is counterbalanced within them still is.
+        assert hits["always the stereotype"].mean() == 0.5
+        if "always the first mentioned" in hits:
+            assert hits["always the first mentioned"].mean() == 0.5
+
+
+def test_a_subsample_uses_every_group_before_any_twice() -> None:
+    items = [item for item in Pronouns().items() if item.part == "ambiguous"]
+    chosen = subsample(items, len(occupations()), seed=1)
+    assert {item.groups for item in chosen} == {(o.name,) for o in occupations()}
+    assert max(Counter(item.template for item in chosen).values()) <= 3
+    assert subsample(items, len(items) + 1, seed=1) == items
+
+
+@given(names=st.sets(st.text(min_size=1), min_size=3), seed=st.integers())
+def test_partition_leaves_no_set_empty(names: set[str], seed: int) -> None:
+    found = partition(names, seed=seed)
+    assert set(found) == names
+    assert set(found.values()) == {"train", "validation", "heldout"}
+
+
+class Tiny(Task):
+    """Too little to hold anything out."""
+
+    name = "tiny"
+
+    def items(self) -> Sequence[Item]:
+        return [Item("1", "A", (" b", " c"), ("pro", "anti"), "ambiguous", None, ("g",), "t")]
+
+
+def test_too_little_to_divide_is_said() -> None:
+    with pytest.raises(InputError, match=r"task 'tiny': the \w+ set is empty"):
+        Tiny().split(0)
