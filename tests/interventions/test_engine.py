@@ -281,3 +281,18 @@ def test_an_empty_intervention_does_nothing() -> None:
     base = logits(loaded, tokens())
     with attach(loaded, Intervention({})):
         assert torch.equal(logits(loaded, tokens()), base)
+
+
+def test_an_offloaded_model_is_steered_and_not_folded() -> None:
+    accelerate = pytest.importorskip("accelerate", reason="offloading needs accelerate")
+    loaded = tiny("Llama")
+    a = intervention(loaded)
+    base = logits(loaded, tokens())
+    with attach(loaded, a):
+        steered = logits(loaded, tokens())
+    accelerate.cpu_offload(loaded.model)
+    with attach(loaded, a):
+        assert torch.equal(logits(loaded, tokens()), steered)
+    with pytest.raises(InputError, match="its weight is offloaded"):
+        attach(loaded, a, fold=True)
+    assert torch.equal(logits(loaded, tokens()), base)
