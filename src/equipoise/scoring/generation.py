@@ -38,7 +38,7 @@ def generate(
             for i, new in zip(
                 index, _continue(loaded, [ids[i] for i in index], max_new_tokens, temperature), strict=True
             ):
-                answers[i] = loaded.tokenizer.decode(new, skip_special_tokens=True)
+                answers[i] = str(loaded.tokenizer.decode(new, skip_special_tokens=True))
     return answers
 
 

@@ -1,0 +1,235 @@
+"""The DSO repository's face does what the rooms below do, under that repository's names."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny
+from torch import Tensor
+
+from equipoise.dso import (
+    BaseDatasetLoader,
+    CorefResolutionLoader,
+    GenderParityRewardForSynthBias,
+    HookInterventions,
+    TabularDataset,
+    get_layernorms,
+)
+from equipoise.errors import InputError
+from equipoise.interventions import AffineEdit, Intervention, Provenance, attach
+from equipoise.models import LoadedModel
+
+IDS = torch.tensor([[1, 40, 50, 60, 70]])
+
+
+def logits(loaded: LoadedModel) -> Tensor:
+    with torch.inference_mode():
+        out: Tensor = loaded.model(input_ids=IDS).logits
+    return out
+
+
+@pytest.fixture
+def loaded() -> LoadedModel:
+    return tiny("Llama")
+
+
+@pytest.fixture
+def intervention(loaded: LoadedModel) -> Intervention:
+    generator = torch.Generator().manual_seed(0)
+    edits = {
+        norm.site: AffineEdit(*(0.3 * torch.randn(2, norm.width, generator=generator)))
+        for norm in loaded.anatomy.norms
+    }
+    return Intervention(edits, "all", Provenance("dso", {}, loaded.fingerprint))
+
+
+@pytest.fixture
+def path(intervention: Intervention, tmp_path: Path) -> Path:
+    return intervention.save(tmp_path / "interventions_llm.safetensors")
+
+
+class TestGetLayernorms:
+    def test_gives_the_norms_of_the_blocks_and_no_other(self, loaded: LoadedModel) -> None:
+        norms = get_layernorms(loaded.model)
+        assert list(norms) == list(loaded.anatomy.sites("norm"))
+        assert "final.norm" not in norms
+        assert get_layernorms(loaded) == norms
+
+    def test_leaves_the_norms_of_queries_and_keys_alone(self) -> None:
+        inner = [
+            name for name, _ in tiny("Qwen3").model.named_modules() if name.endswith(("q_norm", "k_norm"))
+        ]
+        assert inner
+        assert len(get_layernorms(tiny("Qwen3").model)) == 2 * len(tiny("Qwen3").anatomy.blocks)
+
+
+class TestHookInterventions:
+    def test_is_the_intervention_attached(
+        self, loaded: LoadedModel, path: Path, intervention: Intervention
+    ) -> None:
+        base = logits(loaded)
+        steered = HookInterventions(loaded.model, get_layernorms, intervention_path=path)
+        steered.set_strength(0.8)
+        ours = logits(loaded)
+        assert torch.equal(steered(input_ids=IDS).logits, ours)
+        steered.remove()
+        with attach(loaded, intervention, 0.8):
+            assert torch.equal(ours, logits(loaded))
+        assert not torch.equal(ours, base)
+        assert torch.equal(logits(loaded), base)
+
+    def test_strength_zero_is_the_base_model(self, loaded: LoadedModel, path: Path) -> None:
+        base = logits(loaded)
+        with HookInterventions(loaded, get_layernorms, path) as steered:
+            full = logits(loaded)
+            steered.set_strength(0)
+            assert torch.equal(logits(loaded), base)
+            steered.set_strength(1)
+            assert torch.equal(logits(loaded), full)
+        assert not torch.equal(full, base)
+
+    def test_sparsify_keeps_the_strongest_and_the_strength(
+        self, loaded: LoadedModel, path: Path, intervention: Intervention
+    ) -> None:
+        with HookInterventions(loaded, get_layernorms, path) as steered:
+            steered.set_strength(0.5)
+            full = logits(loaded)
+            steered.sparsify(0.1)
+            sparse = logits(loaded)
+            # Fractions are of what was loaded: they don't multiply.
+            steered.sparsify(1.0)
+            assert torch.equal(logits(loaded), full)
+        with attach(loaded, intervention.sparsify(0.1), 0.5):
+            assert torch.equal(logits(loaded), sparse)
+        assert not torch.equal(sparse, full)
+
+    def test_only_the_picked_norms_are_edited(
+        self, loaded: LoadedModel, path: Path, intervention: Intervention
+    ) -> None:
+        def first(model: Any) -> list[torch.nn.Module]:
+            return list(get_layernorms(model).values())[:1]
+
+        with HookInterventions(loaded.model, first, path):
+            ours = logits(loaded)
+        site = loaded.anatomy.norms[0].site
+        with attach(loaded, Intervention({site: intervention.edits[site]}, "all")):
+            assert torch.equal(ours, logits(loaded))
+        with attach(loaded, intervention):
+            assert not torch.equal(ours, logits(loaded))
+
+    def test_attributes_are_the_models(self, loaded: LoadedModel, path: Path) -> None:
+        with HookInterventions(loaded, get_layernorms, path) as steered:
+            assert steered.config is loaded.model.config
+            with pytest.raises(AttributeError, match="no_such_thing"):
+                steered.no_such_thing  # noqa: B018
+
+    def test_a_pt_file_is_converted(
+        self, loaded: LoadedModel, intervention: Intervention, tmp_path: Path
+    ) -> None:
+        content = {
+            norm.name: {
+                "scale": intervention.edits[norm.site].scale,
+                "shift": intervention.edits[norm.site].shift,
+            }
+            for norm in loaded.anatomy.norms
+        }
+        torch.save(content, tmp_path / "interventions_llm.pt")
+        with HookInterventions(loaded, get_layernorms, tmp_path / "interventions_llm.pt"):
+            ours = logits(loaded)
+        with attach(loaded, intervention):
+            assert torch.equal(ours, logits(loaded))
+
+    def test_a_safetensors_file_may_be_called_pt(
+        self, loaded: LoadedModel, path: Path, tmp_path: Path
+    ) -> None:
+        path.rename(tmp_path / "interventions_llm.pt")
+        with HookInterventions(loaded, get_layernorms, tmp_path / "interventions_llm.pt") as steered:
+            assert len(steered.intervention.edits) == len(loaded.anatomy.norms)
+
+    def test_refuses_what_is_no_norm(self, loaded: LoadedModel, path: Path) -> None:
+        with pytest.raises(InputError, match="Embedding that is no norm"):
+            HookInterventions(loaded, lambda model: [loaded.model.get_input_embeddings()], path)
+
+    def test_refuses_another_models_file(self, path: Path) -> None:
+        other = tiny("Llama", seed=1)
+        base = logits(other)
+        with pytest.raises(InputError, match="another model"):
+            HookInterventions(other, get_layernorms, path)
+        assert torch.equal(logits(other), base)
+
+    def test_needs_one_intervention(self, loaded: LoadedModel) -> None:
+        with pytest.raises(InputError, match="either intervention_path or intervention"):
+            HookInterventions(loaded, get_layernorms)
+
+
+class TestData:
+    def test_a_sample_needs_a_conversation(self) -> None:
+        turn = {"role": "user", "content": "Hello"}
+        dataset = TabularDataset([{"conversation": [turn], "a": 1}, {"conversation": [turn], "b": 2}])
+        assert len(dataset) == 2
+        assert dataset.columns == ("conversation", "a", "b")
+        with pytest.raises(InputError, match="sample 1 needs a 'conversation'"):
+            TabularDataset([{"conversation": [turn]}, {"text": "Hello"}])
+        with pytest.raises(InputError, match="lacks 'role' or 'content'"):
+            TabularDataset([{"conversation": [{"role": "user"}]}])
+
+    def test_a_loader_builds_once(self) -> None:
+        class Loader(BaseDatasetLoader):
+            built = 0
+
+            def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
+                self.built += 1
+                sample = {"conversation": [{"role": "user", "content": "Hello"}]}
+                return TabularDataset([sample]), TabularDataset([])
+
+        loader = Loader()
+        assert (len(loader.train), len(loader.eval), loader.built) == (1, 0, 1)
+
+    def test_coreference_holds_out_occupations(self) -> None:
+        loader = CorefResolutionLoader()
+        seen, unseen = (
+            {group for row in rows for group in row["groups"]} for rows in (loader.train, loader.eval)
+        )
+        assert seen
+        assert unseen
+        assert not seen & unseen
+
+
+def row(answer: int | None = None, group: str = "nurse") -> dict[str, Any]:
+    return {"options": (" he", " she"), "outcomes": ("anti", "pro"), "groups": (group,), "answer": answer}
+
+
+class TestGenderParityReward:
+    reward = GenderParityRewardForSynthBias()
+
+    @given(pro=st.integers(0, 20), anti=st.integers(0, 20))
+    def test_mean_reward_is_minus_the_bias(self, pro: int, anti: int) -> None:
+        if pro + anti == 0:
+            return
+        completions = [" she said"] * pro + [" he said"] * anti
+        mean = self.reward(completions, [row()] * (pro + anti)).mean().item()
+        assert mean == pytest.approx(-abs(pro - anti) / (pro + anti))
+
+    def test_silence_never_pays(self) -> None:
+        completions = [" she", " she", " he", " the patient"]
+        rewards = self.reward(completions, [row()] * 4).tolist()
+        assert rewards == [-1, -1, 1, -1]
+
+    def test_occupations_lean_each_their_own_way(self) -> None:
+        completions = [" she", " she", " he", " he", " he", " she"]
+        rewards = self.reward(completions, [row()] * 3 + [row(group="mechanic")] * 3).tolist()
+        assert rewards == [-1, -1, 1, -1, -1, 1]
+
+    def test_an_unambiguous_answer_is_right_or_wrong(self) -> None:
+        assert self.reward([" he", " she", " it"], [row(answer=1)] * 3).tolist() == [-1, 1, -1]
+
+    def test_the_longest_option_counts(self) -> None:
+        sample = {**row(answer=1), "options": (" the nurse", " the nurse practitioner")}
+        assert self.reward(["The nurse practitioner."], [sample]).tolist() == [1]
+
+    def test_needs_the_samples(self) -> None:
+        with pytest.raises(InputError, match="metadata"):
+            self.reward([" he"])
