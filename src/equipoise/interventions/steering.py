@@ -154,9 +154,13 @@ class SteeredSite:
         if part is None:
             return None
         if part.dim() == 3 and part.shape[0] not in (1, y.shape[0]):
-            raise InputError(
-                f"{self.name}: live tensors for {part.shape[0]} rows and a batch of {y.shape[0]} rows"
-            )
+            # As with strengths: given rows serve k rows each when the batch has k times as many (several answers).
+            times, rest = divmod(y.shape[0], part.shape[0])
+            if rest:
+                raise InputError(
+                    f"{self.name}: live tensors for {part.shape[0]} rows and a batch of {y.shape[0]} rows"
+                )
+            part = part.repeat_interleave(times, 0)
         return part.to(y.device)
 
     def _finish(self, scale: Tensor | None, shift: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

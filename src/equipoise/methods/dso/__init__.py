@@ -1,0 +1,7 @@
+"""DSO: settings, the trainer on closed answers, and the sampled trainer for free text and any reward."""
+
+from .fit import fit
+from .progress import Progress, Report
+from .settings import DsoSettings
+
+__all__ = ["DsoSettings", "Progress", "Report", "fit"]

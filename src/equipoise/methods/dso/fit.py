@@ -1,0 +1,99 @@
+"""``dso``: Direct Steering Optimization (arXiv 2512.15926): a learned scale and shift at every norm output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from ...errors import InputError
+from ...interventions import Intervention, Provenance
+from ...models import LoadedModel
+from ...tasks import Task, fingerprint, plain_text
+from .checkpoint import Checkpoint
+from .exact import ExactFit
+from .progress import Report
+from .settings import DsoSettings
+from .working_copy import working_copy
+
+
+def fit(
+    loaded: LoadedModel,
+    task: Task,
+    *,
+    seed: int = 0,
+    settings: DsoSettings | None = None,
+    text: Sequence[str] | None = None,
+    checkpoint: Path | None = None,
+    progress: Report | None = None,
+) -> Intervention:
+    """Find y' = y + λ (a ⊙ y + b) at every norm of every block that takes the task's bias away (DSO, section 3).
+
+    Training and validation items come from ``task.split(seed)``; the held-out part is not touched. Two fits with one
+    seed on one machine are identical.
+
+    Args:
+        settings: see :class:`DsoSettings`.
+        text: plain passages for the KL budget; by default the fitting half of our own text.
+        checkpoint: a file for the state after each step: an interrupted fit resumes from it to the same result.
+            It is removed when the fit is done.
+        progress: called with a :class:`Progress` after each step.
+
+    Raises InputError if the task lacks ambiguous items or the model can't be steered.
+    """
+    settings = settings or DsoSettings()
+    split = task.split(seed)
+    for name, items in (("training", split.train), ("validation", split.validation)):
+        if not any(item.part == "ambiguous" for item in items):
+            raise InputError(f"task {task.name!r}: there is no ambiguous {name} item, and only these show a bias")
+    passages = plain_text("fit") if text is None else text
+    data = fingerprint([*split.train, *split.validation])
+    with working_copy(loaded, settings.precision) as working, _flushed_denormals():
+        trainer = ExactFit(working, split.train, split.validation, task.outcomes, passages, settings, seed)
+        saved = None
+        if checkpoint is not None:
+            key = _key(settings, data, loaded, seed, passages)
+            saved = Checkpoint(checkpoint, key)
+        vector, figures, base = trainer.run(saved, progress)
+        edits = trainer.parameters.edits(vector)
+    config: Mapping[str, object] = {
+        **asdict(settings),
+        "task": task.name,
+        "validation": {"base": asdict(base), "fitted": asdict(figures)},
+    }
+    found = Intervention(
+        edits,
+        "all",
+        Provenance(
+            method="dso", config=config, model=loaded.fingerprint, data=data, versions=_versions(), seed=seed
+        ),
+    )
+    if saved is not None:
+        saved.remove()
+    return found
+
+
+def _key(
+    settings: DsoSettings, data: str, loaded: LoadedModel, seed: int, passages: Sequence[str]
+) -> str:
+    parts = [asdict(settings), data, loaded.fingerprint.to_json(), str(loaded.dtype), seed, list(passages)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("torch", "transformers")}
+
+
+class _flushed_denormals:
+    """Numbers below 1e-38 are zero meanwhile: softmax tails make products with them many times slower."""
+
+    def __enter__(self) -> None:
+        torch.set_flush_denormal(True)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_flush_denormal(False)

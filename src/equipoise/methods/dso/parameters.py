@@ -1,0 +1,102 @@
+"""The parameters of DSO, one scale and one shift a norm output, as one flat vector; and their gradients by row."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from ...interventions import AffineEdit, LiveEdit, attach_live
+from ...models import LoadedModel, hidden_of
+from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, run_backbone
+
+Heads = Callable[[Tensor, Tensor], Sequence[Tensor]]
+"""From log-probabilities [B, K] and the items' indices [B] to scalars a row, a list of [B]."""
+
+
+class NormParameters:
+    """Where each norm's scale and shift lie in a flat fp32 vector of ``size`` entries: scale, shift, scale, …"""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        self.sites = loaded.anatomy.sites("norm")
+        widths = [loaded.anatomy.site(name).width for name in self.sites]
+        self._widths = [width for width in widths for _ in range(2)]
+        self.size = sum(self._widths)
+
+    def edits(self, vector: Tensor) -> dict[str, AffineEdit]:
+        """The edits of one vector [P]."""
+        parts = [part.clone() for part in vector.detach().float().cpu().split(self._widths)]
+        pairs = zip(self.sites, parts[::2], parts[1::2], strict=True)
+        return {name: AffineEdit(scale=scale, shift=shift) for name, scale, shift in pairs}
+
+    def attach_rows(self, vector: Tensor, rows: int) -> tuple[list[Tensor], AbstractContextManager[object]]:
+        """Steer ``rows`` rows by copies of one vector, so that each row has gradients of its own."""
+        device = self.loaded.device
+        leaves = [
+            part.to(device).expand(rows, 1, -1).clone().requires_grad_(True)
+            for part in vector.split(self._widths)
+        ]
+        pairs = zip(self.sites, leaves[::2], leaves[1::2], strict=True)
+        return leaves, attach_live(self.loaded, {name: LiveEdit(a, b) for name, a, b in pairs})
+
+
+def row_gradients(outputs: Tensor, leaves: Sequence[Tensor], *, keep: bool) -> Tensor:
+    """∂ outputs[r] / ∂ row r's parameters, [rows, P] in fp32 on the CPU: one backward pass for all rows."""
+    found = torch.autograd.grad(outputs.sum(), leaves, retain_graph=keep)
+    return torch.cat(found, -1)[:, 0].float().cpu()
+
+
+def answer_gradients(
+    parameters: NormParameters,
+    encoded: Sequence[EncodedItem],
+    vector: Tensor,
+    heads: Heads,
+    *,
+    max_rows: int = 64,
+    max_tokens: int = 2048,
+) -> list[tuple[Tensor, Tensor]]:
+    """Values [n] and gradients [n, P] of each scalar that ``heads`` makes of the items' option log-probabilities."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for batch in answer_batches(encoded, max_rows=max_rows, max_tokens=max_tokens):
+        leaves, steering = parameters.attach_rows(vector, len(batch.index))
+        with steering:
+            logp, _ = batch_logprobs(parameters.loaded, batch)
+            scalars = heads(logp, batch.index)
+            for number, scalar in enumerate(scalars):
+                if len(found) <= number:
+                    found.append((torch.zeros(len(encoded)), torch.zeros(len(encoded), parameters.size)))
+                values, gradients = found[number]
+                values[batch.index] = scalar.detach().float().cpu()
+                gradients[batch.index] = row_gradients(scalar, leaves, keep=number < len(scalars) - 1)
+    return found
+
+
+def text_gradients(
+    parameters: NormParameters, passages: Tensor, generator: torch.Generator, *, rows: int = 32
+) -> tuple[Tensor, Tensor]:
+    """What plain text says about the metric of KL, at the base model.
+
+    Returns:
+        sampled [n, P]: gradients of log P of tokens that are drawn from the model's own predictions, summed over
+            a passage. Their second moment is the Fisher information, so ½ xᵀ (Σ g gᵀ) x ≈ KL summed over all
+            tokens; across tokens the products vanish in expectation, because the draws are independent.
+        observed [P]: gradient of the mean log P a token of the text itself, along which perplexity moves.
+    """
+    sampled, observed, count = [], torch.zeros(parameters.size), 0
+    nothing = torch.zeros(parameters.size)
+    for batch in passages.split(rows):  # type: ignore[no-untyped-call]
+        leaves, steering = parameters.attach_rows(nothing, len(batch))
+        with steering:
+            hidden = hidden_of(run_backbone(parameters.loaded, batch.to(parameters.loaded.device)))
+            states = hidden[:, :-1].reshape(-1, hidden.shape[-1]).contiguous()
+            logp = head_logprobs(parameters.loaded, states)
+            cumulated = logp.detach().exp().cumsum(1)
+            draws = torch.rand(len(cumulated), 1, generator=generator).to(cumulated.device) * cumulated[:, -1:]
+            tokens = torch.searchsorted(cumulated, draws).clamp(max=cumulated.shape[1] - 1)
+            drawn = logp.gather(1, tokens).reshape(len(batch), -1).sum(1)
+            sampled.append(row_gradients(drawn, leaves, keep=True))
+            actual = logp.gather(1, batch[:, 1:].reshape(-1, 1).to(logp.device)).reshape(len(batch), -1).sum(1)
+            observed += row_gradients(actual, leaves, keep=False).sum(0)
+            count += actual.numel() * (batch.shape[1] - 1)
+    return torch.cat(sampled), observed / count

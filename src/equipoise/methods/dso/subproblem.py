@@ -1,0 +1,101 @@
+"""The convex problem of one step: linear residuals, a quadratic price on KL, and ℓ1 with exact zeros."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_ROUNDS = 6
+_ITERATIONS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Subproblem:
+    """minimise ½‖R x − c‖² + ½ (x − m)ᵀ diag(d) (x − m) over x [P].
+
+    Attributes:
+        rows: R [n, P]; n is far below P.
+        targets: c [n].
+        metric: d [P], positive.
+        centre: m [P].
+    """
+
+    rows: Tensor
+    targets: Tensor
+    metric: Tensor
+    centre: Tensor
+
+    def value(self, x: Tensor) -> Tensor:
+        """The objective at x."""
+        fit = self.rows @ x - self.targets
+        away = x - self.centre
+        return 0.5 * (fit @ fit) + 0.5 * (away * self.metric * away).sum()
+
+
+def solve_ridge(problem: Subproblem) -> Tensor:
+    """The exact minimiser, by the n × n dual: x = m + D⁻¹Rᵀ (R D⁻¹ Rᵀ + I)⁻¹ (c − R m)."""
+    weighted = problem.rows / problem.metric
+    gram = weighted @ problem.rows.T
+    gram.diagonal().add_(1.0)
+    residual = problem.targets - problem.rows @ problem.centre
+    return problem.centre + weighted.T @ torch.linalg.solve(gram, residual)
+
+
+def solve_lasso(problem: Subproblem, l1: float, *, iterations: int = 200, start: Tensor | None = None) -> Tensor:
+    """Minimise the problem + l1 ‖x‖₁ by ADMM, whose second half is the proximal step: zeros are exact zeros.
+
+    The penalty of the splitting is the problem's own metric, so one factorisation serves all iterations.
+    """
+    weighted = problem.rows / (2 * problem.metric)
+    gram = weighted @ problem.rows.T
+    gram.diagonal().add_(1.0)
+    factor = torch.linalg.cholesky(gram)
+    sparse = problem.centre.clone() if start is None else start.clone()
+    dual = torch.zeros_like(sparse)
+    for _ in range(iterations):
+        centre = (problem.centre + sparse - dual) / 2
+        residual = (problem.targets - problem.rows @ centre)[:, None]
+        dense = centre + weighted.T @ torch.cholesky_solve(residual, factor)[:, 0]
+        sparse = soft_threshold(dense + dual, l1 / problem.metric)
+        dual = dual + dense - sparse
+    return sparse
+
+
+def solve_sparse(problem: Subproblem, density: float) -> Tensor:
+    """The minimiser on a support of at most ``density`` · P entries.
+
+    The ℓ1 path is followed, from a weak penalty to a stronger one, until its proximal step leaves few enough entries;
+    on these the problem is solved again without the penalty, which chose them but would also shrink them.
+    """
+    x = solve_ridge(problem)
+    allowed = int(density * len(x))
+    if density >= 1 or int((x != 0).sum()) <= allowed:
+        return x
+    l1 = _first_penalty(problem, x, density)
+    for _ in range(_ROUNDS):
+        x = solve_lasso(problem, l1, iterations=_ITERATIONS, start=x)
+        if int((x != 0).sum()) <= allowed:
+            break
+        l1 *= 1.6
+    kept = _largest(x, problem.metric, allowed)
+    inner = Subproblem(problem.rows[:, kept], problem.targets, problem.metric[kept], problem.centre[kept])
+    solved = torch.zeros_like(x)
+    solved[kept] = solve_ridge(inner)
+    return solved
+
+
+def soft_threshold(x: Tensor, threshold: Tensor | float) -> Tensor:
+    """The proximal operator of ℓ1: sign(x) · max(|x| − threshold, 0)."""
+    return x.sign() * (x.abs() - threshold).clamp(min=0)
+
+
+def _first_penalty(problem: Subproblem, x: Tensor, density: float) -> float:
+    pull = (x.abs() * problem.metric).sort(descending=True).values
+    return float(pull[int(density * len(x))]) * 0.5
+
+
+def _largest(x: Tensor, metric: Tensor, allowed: int) -> Tensor:
+    """Indices, ascending, of the non-zero entries that matter most to KL; at most ``allowed``."""
+    importance = x.abs() * metric.sqrt()
+    order = importance.argsort(descending=True, stable=True)[:allowed]
+    return order[importance[order] > 0].sort().values

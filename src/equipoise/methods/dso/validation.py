@@ -1,0 +1,106 @@
+"""How a state does on validation occupations, templates and text: what decides which state is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...interventions import AffineEdit, Intervention, Provenance, attach
+from ...models import LoadedModel
+from ...scoring import (
+    EncodedItem,
+    TextReference,
+    answer_batches,
+    encode_all,
+    head_logprobs,
+    run_backbone,
+    score_options,
+    score_text,
+    text_reference,
+)
+from ...tasks import Item
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Per-occupation bias; nats a token on plain text; nats at the answer of unambiguous prompts; accuracy there."""
+
+    bias: float
+    kl: float
+    kl_unambiguous: float
+    accuracy: float
+
+
+class Validation:
+    """Measures states against the unsteered model; make it while nothing steers."""
+
+    def __init__(
+        self, loaded: LoadedModel, items: Sequence[Item], outcomes: Sequence[str], passages: Tensor
+    ) -> None:
+        self._loaded = loaded
+        self._outcomes = list(outcomes)
+        self._ambiguous = [item for item in items if item.part == "ambiguous"]
+        self._clear = [item for item in items if item.part == "unambiguous"]
+        self._encoded = encode_all(loaded.tokenizer, self._ambiguous)
+        self._clear_encoded = encode_all(loaded.tokenizer, self._clear)
+        self._text: TextReference = text_reference(loaded, passages)
+        self._clear_before = _next_tokens(loaded, self._clear_encoded)
+        self._membership = membership(self._ambiguous)
+
+    def __call__(self, edits: dict[str, AffineEdit] | None) -> Validated:
+        """Measure with these edits at λ = 1; None is the model as it is."""
+        if edits is None:
+            return self._measure()
+        with attach(self._loaded, Intervention(edits, "all", Provenance(method="dso"))):
+            return self._measure()
+
+    def _measure(self) -> Validated:
+        scores = score_options(self._loaded, self._encoded).probabilities
+        shares = np.stack(
+            [
+                [sum(p for p, name in zip(row, item.outcomes, strict=False) if name == outcome) for outcome in self._outcomes]
+                for row, item in zip(scores, self._ambiguous, strict=True)
+            ]
+        )
+        given = shares / shares.sum(1, keepdims=True).clip(1e-30)
+        by_group = self._membership.numpy() @ given
+        bias = float(np.abs(by_group - 1 / len(self._outcomes)).sum(1).mean())
+        if not self._clear:
+            return Validated(bias, score_text(self._loaded, self._text).mean_kl, 0.0, 1.0)
+        choice = score_options(self._loaded, self._clear_encoded).choice
+        right = np.array([item.answer for item in self._clear])
+        now = _next_tokens(self._loaded, self._clear_encoded)
+        moved = (now.exp() * (now - self._clear_before)).sum(1).mean()
+        return Validated(
+            bias,
+            score_text(self._loaded, self._text).mean_kl,
+            max(float(moved), 0.0),
+            float((choice == right).mean()),
+        )
+
+
+def membership(items: Sequence[Item]) -> Tensor:
+    """[groups, n] averaging matrix: row g has 1 / |g| where an item belongs to group g."""
+    names = sorted({group for item in items for group in item.groups})
+    place = {name: row for row, name in enumerate(names)}
+    matrix = torch.zeros(len(names), len(items))
+    for column, item in enumerate(items):
+        for group in item.groups:
+            matrix[place[group], column] = 1.0
+    return matrix / matrix.sum(1, keepdim=True)
+
+
+def _next_tokens(loaded: LoadedModel, encoded: Sequence[EncodedItem]) -> Tensor:
+    """[n, vocabulary] log-probabilities after each prompt."""
+    found = torch.zeros(0)
+    with torch.inference_mode():
+        for batch in answer_batches(encoded):
+            hidden = run_backbone(loaded, batch.prompts.to(loaded.device)).last_hidden_state
+            rows = torch.arange(len(hidden), device=hidden.device)
+            logp = head_logprobs(loaded, hidden[rows, batch.last.to(hidden.device)].contiguous()).cpu()
+            if not len(found):
+                found = torch.zeros(len(encoded), logp.shape[1])
+            found[batch.index] = logp
+    return found

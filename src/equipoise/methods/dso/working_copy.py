@@ -1,0 +1,46 @@
+"""The model that a fit computes with: in bf16 where that is faster, with the attention whose backward pass is."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ...models import LoadedModel
+from .settings import Precision
+
+
+@contextmanager
+def working_copy(loaded: LoadedModel, precision: Precision) -> Iterator[LoadedModel]:
+    """A model to take gradients with; the caller's model comes back as it was.
+
+    On a CPU the fused attention's backward pass in bf16 is many times slower than plain matrix products, so the
+    plain ("eager") attention is used meanwhile, where the architecture offers it.
+    """
+    wanted = loaded.dtype
+    if precision == "bfloat16" or (precision == "auto" and _bf16_is_faster(loaded)):
+        wanted = torch.bfloat16
+    if wanted != loaded.dtype:
+        model = copy.deepcopy(loaded.model).to(dtype=wanted)
+        loaded = LoadedModel(model, loaded.tokenizer, loaded.processor, loaded.name)
+    trainable = [p for p in loaded.model.parameters() if p.requires_grad]
+    attention = getattr(loaded.model.config, "_attn_implementation", None)
+    switch = loaded.device.type == "cpu" and attention not in (None, "eager")
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        if switch:
+            loaded.model.set_attn_implementation("eager")
+        yield loaded
+    finally:
+        if switch:
+            loaded.model.set_attn_implementation(attention)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _bf16_is_faster(loaded: LoadedModel) -> bool:
+    if loaded.device.type != "cpu" or loaded.dtype != torch.float32:
+        return False
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(supported and supported())
