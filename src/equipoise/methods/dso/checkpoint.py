@@ -49,9 +49,7 @@ class Checkpoint:
             )
         return Saved(header["step"], vectors, tuple(header["prices"]), Validated(**header["figures"]))
 
-    def save(
-        self, step: int, vectors: Sequence[Tensor], prices: Sequence[float], figures: Validated
-    ) -> None:
+    def save(self, step: int, vectors: Sequence[Tensor], prices: Sequence[float], figures: Validated) -> None:
         """Replace the file by this state."""
         header = {
             "key": self._key,

@@ -52,7 +52,8 @@ def margin(items: Sequence[Item]) -> Heads:
         right = torch.zeros(logp.shape, dtype=torch.bool, device=logp.device)
         right[torch.arange(len(index)), torch.tensor([items[i].answer or 0 for i in index.tolist()])] = True
         return [
-            logp.masked_fill(~right, float("-inf")).logsumexp(1) - logp.masked_fill(right, float("-inf")).logsumexp(1)
+            logp.masked_fill(~right, float("-inf")).logsumexp(1)
+            - logp.masked_fill(right, float("-inf")).logsumexp(1)
         ]
 
     return heads

@@ -80,7 +80,9 @@ class ExactFit:
         self._passages = passages[order[held : held + settings.passages]]
         self.validation = Validation(loaded, validation, outcomes, passages[order[:held]])
 
-    def run(self, checkpoint: Checkpoint | None, report: Report | None) -> tuple[Tensor, Validated, Validated]:
+    def run(
+        self, checkpoint: Checkpoint | None, report: Report | None
+    ) -> tuple[Tensor, Validated, Validated]:
         """Fit, from the checkpoint's state if there is one.
 
         Returns:
@@ -107,7 +109,9 @@ class ExactFit:
         for step in range(done, steps):
             here = vectors[-1]
             rows = self._linearise(step, here)
-            problem = self._problem(rows, memory, here, sampled / math.sqrt(tokens), observed, fisher, kl_price, clear_price)
+            problem = self._problem(
+                rows, memory, here, sampled / math.sqrt(tokens), observed, fisher, kl_price, clear_price
+            )
             state = solve_sparse(problem, settings.density)
             figures = self.validation(self.parameters.edits(state))
             for vector, now in self._within_budget(state, figures):
@@ -188,7 +192,10 @@ class ExactFit:
                 if self.settings.item_weight > 0:
                     share = weight * self.settings.item_weight * groups / len(offset)
                     add(odds, -offset, share)
-            for held, price in ((part.clear, _CLEAR_PRICE * clear_price), (part.mass, self.settings.mass_weight)):
+            for held, price in (
+                (part.clear, _CLEAR_PRICE * clear_price),
+                (part.mass, self.settings.mass_weight),
+            ):
                 if len(held):
                     add(held, torch.zeros(len(held)), weight * price * groups / len(held))
         add(text, torch.zeros(len(text)), _TEXT_PRICE * kl_price * groups)

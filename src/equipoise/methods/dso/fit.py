@@ -50,7 +50,9 @@ def fit(
     split = task.split(seed)
     for name, items in (("training", split.train), ("validation", split.validation)):
         if not any(item.part == "ambiguous" for item in items):
-            raise InputError(f"task {task.name!r}: there is no ambiguous {name} item, and only these show a bias")
+            raise InputError(
+                f"task {task.name!r}: there is no ambiguous {name} item, and only these show a bias"
+            )
     passages = plain_text("fit") if text is None else text
     data = fingerprint([*split.train, *split.validation])
     with working_copy(loaded, settings.precision) as working, _flushed_denormals():
@@ -78,9 +80,7 @@ def fit(
     return found
 
 
-def _key(
-    settings: DsoSettings, data: str, loaded: LoadedModel, seed: int, passages: Sequence[str]
-) -> str:
+def _key(settings: DsoSettings, data: str, loaded: LoadedModel, seed: int, passages: Sequence[str]) -> str:
     parts = [asdict(settings), data, loaded.fingerprint.to_json(), str(loaded.dtype), seed, list(passages)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -26,7 +26,7 @@ class NormParameters:
 
     def edits(self, vector: Tensor) -> dict[str, AffineEdit]:
         """The edits of one vector [P]."""
-        parts = [part.clone() for part in vector.detach().float().cpu().split(self._widths)]
+        parts = [part.clone() for part in torch.split(vector.detach().float().cpu(), self._widths)]
         pairs = zip(self.sites, parts[::2], parts[1::2], strict=True)
         return {name: AffineEdit(scale=scale, shift=shift) for name, scale, shift in pairs}
 
@@ -35,7 +35,7 @@ class NormParameters:
         device = self.loaded.device
         leaves = [
             part.to(device).expand(rows, 1, -1).clone().requires_grad_(True)
-            for part in vector.split(self._widths)
+            for part in torch.split(vector, self._widths)
         ]
         pairs = zip(self.sites, leaves[::2], leaves[1::2], strict=True)
         return leaves, attach_live(self.loaded, {name: LiveEdit(a, b) for name, a, b in pairs})
@@ -85,18 +85,22 @@ def text_gradients(
     """
     sampled, observed, count = [], torch.zeros(parameters.size), 0
     nothing = torch.zeros(parameters.size)
-    for batch in passages.split(rows):  # type: ignore[no-untyped-call]
+    for batch in torch.split(passages, rows):
         leaves, steering = parameters.attach_rows(nothing, len(batch))
         with steering:
             hidden = hidden_of(run_backbone(parameters.loaded, batch.to(parameters.loaded.device)))
             states = hidden[:, :-1].reshape(-1, hidden.shape[-1]).contiguous()
             logp = head_logprobs(parameters.loaded, states)
             cumulated = logp.detach().exp().cumsum(1)
-            draws = torch.rand(len(cumulated), 1, generator=generator).to(cumulated.device) * cumulated[:, -1:]
+            draws = (
+                torch.rand(len(cumulated), 1, generator=generator).to(cumulated.device) * cumulated[:, -1:]
+            )
             tokens = torch.searchsorted(cumulated, draws).clamp(max=cumulated.shape[1] - 1)
             drawn = logp.gather(1, tokens).reshape(len(batch), -1).sum(1)
             sampled.append(row_gradients(drawn, leaves, keep=True))
-            actual = logp.gather(1, batch[:, 1:].reshape(-1, 1).to(logp.device)).reshape(len(batch), -1).sum(1)
+            actual = (
+                logp.gather(1, batch[:, 1:].reshape(-1, 1).to(logp.device)).reshape(len(batch), -1).sum(1)
+            )
             observed += row_gradients(actual, leaves, keep=False).sum(0)
             count += actual.numel() * (batch.shape[1] - 1)
     return torch.cat(sampled), observed / count

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 
 from ...errors import InputError
+
+T = TypeVar("T")
 
 Objective = Literal["smooth", "paper"]
 Precision = Literal["auto", "bfloat16", "model"]
@@ -74,9 +76,9 @@ class DsoSettings:
         return parse_settings(cls, "dso", given)
 
 
-def parse_settings(kind: type[Any], method: str, given: Mapping[str, str]) -> Any:
+def parse_settings(kind: type[T], method: str, given: Mapping[str, str]) -> T:
     """A settings dataclass from texts; each field's default says whether it is an int, a float or a word."""
-    known = {field.name: field.default for field in fields(kind)}
+    known: dict[str, Any] = {field.name: field.default for field in fields(cast(Any, kind))}
     values: dict[str, Any] = {}
     for key, text in given.items():
         if key not in known:
@@ -85,5 +87,7 @@ def parse_settings(kind: type[Any], method: str, given: Mapping[str, str]) -> An
         try:
             values[key] = wanted(text)
         except ValueError:
-            raise InputError(f"{method} setting {key}={text!r}: give a number, such as {known[key]}") from None
+            raise InputError(
+                f"{method} setting {key}={text!r}: give a number, such as {known[key]}"
+            ) from None
     return kind(**values)

@@ -25,12 +25,6 @@ class Subproblem:
     metric: Tensor
     centre: Tensor
 
-    def value(self, x: Tensor) -> Tensor:
-        """The objective at x."""
-        fit = self.rows @ x - self.targets
-        away = x - self.centre
-        return 0.5 * (fit @ fit) + 0.5 * (away * self.metric * away).sum()
-
 
 def solve_ridge(problem: Subproblem) -> Tensor:
     """The exact minimiser, by the n × n dual: x = m + D⁻¹Rᵀ (R D⁻¹ Rᵀ + I)⁻¹ (c − R m)."""
@@ -41,7 +35,9 @@ def solve_ridge(problem: Subproblem) -> Tensor:
     return problem.centre + weighted.T @ torch.linalg.solve(gram, residual)
 
 
-def solve_lasso(problem: Subproblem, l1: float, *, iterations: int = 200, start: Tensor | None = None) -> Tensor:
+def solve_lasso(
+    problem: Subproblem, l1: float, *, iterations: int = 200, start: Tensor | None = None
+) -> Tensor:
     """Minimise the problem + l1 ‖x‖₁ by ADMM, whose second half is the proximal step: zeros are exact zeros.
 
     The penalty of the splitting is the problem's own metric, so one factorisation serves all iterations.

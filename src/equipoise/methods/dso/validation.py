@@ -60,7 +60,10 @@ class Validation:
         scores = score_options(self._loaded, self._encoded).probabilities
         shares = np.stack(
             [
-                [sum(p for p, name in zip(row, item.outcomes, strict=False) if name == outcome) for outcome in self._outcomes]
+                [
+                    sum(p for p, name in zip(row, item.outcomes, strict=False) if name == outcome)
+                    for outcome in self._outcomes
+                ]
                 for row, item in zip(scores, self._ambiguous, strict=True)
             ]
         )

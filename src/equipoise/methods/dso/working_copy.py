@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from ...models import LoadedModel
 from .settings import Precision
@@ -21,11 +22,12 @@ def working_copy(loaded: LoadedModel, precision: Precision) -> Iterator[LoadedMo
     if precision == "bfloat16" or (precision == "auto" and _bf16_is_faster(loaded)):
         wanted = torch.bfloat16
     if wanted != loaded.dtype:
-        model = copy.deepcopy(loaded.model).to(dtype=wanted)
+        model = copy.deepcopy(loaded.model)
+        nn.Module.to(model, dtype=wanted)
         loaded = LoadedModel(model, loaded.tokenizer, loaded.processor, loaded.name)
     trainable = [p for p in loaded.model.parameters() if p.requires_grad]
-    attention = getattr(loaded.model.config, "_attn_implementation", None)
-    switch = loaded.device.type == "cpu" and attention not in (None, "eager")
+    attention = str(getattr(loaded.model.config, "_attn_implementation", None) or "eager")
+    switch = loaded.device.type == "cpu" and attention != "eager"
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
