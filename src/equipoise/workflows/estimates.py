@@ -1,0 +1,169 @@
+"""From what was measured to the numbers of a results file: every one with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .. import metrics
+from ..errors import InputError
+from ..metrics import Bootstrap, Estimate, Judgements, Responses, Statistic, Texts, TooFewClusters
+from ..reports import Group
+from .measure import Answers, Heldout, TextMeasure
+
+Estimates = dict[str, Estimate | None]
+
+# name in results.json -> statistic, and whether it reads what was said rather than chosen among the options.
+_ANSWERS: dict[str, tuple[Statistic[Responses], bool]] = {
+    "per_occupation_bias": (metrics.per_occupation_bias, False),
+    "greedy_per_occupation_bias": (metrics.greedy_per_occupation_bias, False),
+    "stereotype_gap": (metrics.stereotype_gap, False),
+    "greedy_stereotype_gap": (metrics.greedy_stereotype_gap, False),
+    "abstention_rate": (metrics.abstention_rate, False),
+    "greedy_abstention_rate": (metrics.greedy_abstention_rate, True),
+}
+_TWO_WAY = ("stereotype_gap", "greedy_stereotype_gap")
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One task at one setting: answers and text, one entry a seed (texts that don't depend on the seed: one)."""
+
+    answers: tuple[Answers, ...]
+    texts: tuple[TextMeasure, ...]
+
+    @property
+    def responses(self) -> list[Responses]:
+        """The ambiguous answers of every seed."""
+        return [answers.responses for answers in self.answers]
+
+    @property
+    def judged(self) -> list[Judgements]:
+        """The unambiguous answers of every seed that has some."""
+        return [answers.judged for answers in self.answers if answers.judged is not None]
+
+    @property
+    def n(self) -> int:
+        """Ambiguous items, all seeds together."""
+        return sum(map(len, self.responses))
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """The draws behind all intervals of one task, shared by its strengths and seeds."""
+
+    answers: Bootstrap
+    judged: Bootstrap | None
+    text: Bootstrap
+
+    @classmethod
+    def of(cls, heldout: Heldout, passages: Sequence[str], level: float) -> Intervals:
+        """Raises :class:`InputError` if a seed has too few groups or templates; nothing need be measured for that."""
+        name = f"task {heldout.task.name!r}"
+        parts = {}
+        for part in ("ambiguous", "unambiguous"):
+            groups: set[str] = set()
+            templates: set[str] = set()
+            for seed in heldout.rows:
+                items = [heldout.items[row] for row in heldout.of_part(part, seed)]
+                if items:
+                    own_groups = {group for item in items for group in item.groups}
+                    own_templates = {item.template for item in items}
+                    _bootstrap(own_groups, own_templates, level, f"{name}, {part} part, seed {seed}", draws=1)
+                    groups |= own_groups
+                    templates |= own_templates
+            parts[part] = _bootstrap(groups, templates, level, name) if groups else None
+        answers = parts["ambiguous"]
+        assert answers is not None
+        return cls(answers, parts["unambiguous"], _bootstrap(set(passages), set(), level, "the plain text"))
+
+    def metrics(self, now: Measured, base: Measured) -> Estimates:
+        """All metrics of a setting."""
+        judged = now.judged
+        found: Estimates = {
+            name: self.answers.estimate(statistic, _read(now, said))
+            for name, (statistic, said) in _of(now).items()
+        }
+        found["unambiguous_accuracy"] = self._judged(metrics.accuracy, judged)
+        name = best_baseline(judged)
+        found["trivial_accuracy"] = (
+            None if name is None else self._judged(metrics.accuracy, [j.baseline(name) for j in judged])
+        )
+        found["kl_to_base"] = self.text.estimate(metrics.kl_to_base, _divergences(now))
+        found["perplexity"] = self.text.estimate(metrics.perplexity, _likelihoods(now))
+        ratios = [
+            text.likelihood.relative_to(base.texts[min(i, len(base.texts) - 1)].likelihood)
+            for i, text in enumerate(now.texts)
+        ]
+        found["perplexity_ratio"] = self.text.estimate(metrics.perplexity, ratios)
+        return found
+
+    def changes(self, now: Measured, base: Measured) -> Estimates:
+        """Paired differences ``now`` minus ``base``, on the same draws."""
+        found: Estimates = {
+            name: self.answers.difference(statistic, _read(now, said), _read(base, said))
+            for name, (statistic, said) in _of(now).items()
+        }
+        found["unambiguous_accuracy"] = (
+            self.judged.difference(metrics.accuracy, now.judged, base.judged)
+            if self.judged is not None and now.judged
+            else None
+        )
+        before = _likelihoods(base)
+        after = _likelihoods(now)
+        if len(before) < len(after):
+            before = before * len(after)
+        found["perplexity"] = self.text.difference(metrics.perplexity, after, before)
+        return found
+
+    def step(self, now: Measured, before: Measured) -> Estimate:
+        """The paired change of per-occupation bias from the next lower strength."""
+        return self.answers.difference(metrics.per_occupation_bias, now.responses, before.responses)
+
+    def groups(self, now: Measured) -> tuple[Group, ...]:
+        """P(pro | an answer) of every group; none for tasks whose outcomes are not pro and anti."""
+        if not _two_way(now):
+            return ()
+        shares = self.answers.group_shares(now.responses, "pro")
+        return tuple(Group(name, share, share.n) for name, share in shares.items())
+
+    def _judged(self, statistic: Statistic[Judgements], judged: list[Judgements]) -> Estimate | None:
+        return None if self.judged is None or not judged else self.judged.estimate(statistic, judged)
+
+
+def best_baseline(judged: Sequence[Judgements]) -> str | None:
+    """The trivial baseline that is right most often, over all seeds; None without unambiguous items."""
+    shared = [name for name in judged[0].baselines if all(name in j.baselines for j in judged)] if judged else []
+    right: Mapping[str, float] = {
+        name: sum(float(j.baselines[name].mean()) for j in judged) for name in shared
+    }
+    return max(shared, key=right.__getitem__, default=None)
+
+
+def _bootstrap(
+    groups: set[str], templates: set[str], level: float, what: str, draws: int = 1000
+) -> Bootstrap:
+    try:
+        return Bootstrap(groups, templates, level=level, draws=draws)
+    except TooFewClusters as error:
+        raise InputError(f"{what}: {error}; give more, or raise --limit") from None
+
+
+def _two_way(measured: Measured) -> bool:
+    return {"pro", "anti"} <= set(measured.responses[0].outcomes)
+
+
+def _of(measured: Measured) -> dict[str, tuple[Statistic[Responses], bool]]:
+    return {name: entry for name, entry in _ANSWERS.items() if _two_way(measured) or name not in _TWO_WAY}
+
+
+def _read(measured: Measured, said: bool) -> list[Responses]:
+    return [answers.said if said else answers.responses for answers in measured.answers]
+
+
+def _likelihoods(measured: Measured) -> list[Texts]:
+    return [text.likelihood for text in measured.texts]
+
+
+def _divergences(measured: Measured) -> list[Texts]:
+    return [text.divergence for text in measured.texts]

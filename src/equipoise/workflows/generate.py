@@ -1,0 +1,93 @@
+"""Continue prompts with the base model and with an intervention, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from .. import scoring
+from ..errors import InputError
+from ..interventions import attach
+from ..models import LoadedModel, load
+from ..reports import Generation
+from ..tasks import Item, Prompt
+from .inputs import Source, check_strengths, the_interventions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def generate(
+    source: str | os.PathLike[str] | PreTrainedModel | LoadedModel,
+    prompts: str | Sequence[Prompt],
+    *,
+    intervention: Source | None = None,
+    strength: float = 1.0,
+    max_new_tokens: int = 40,
+    temperature: float = 0.0,
+    seed: int = 0,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device | None = None,
+) -> tuple[Generation, ...]:
+    """What the model writes to each prompt, and what it writes when steered; ``steered`` is None without intervention.
+
+    Args:
+        source: see :func:`equipoise.models.load`.
+        prompts: a text, or several prompts.
+        intervention: a value, a file, or a sum of files.
+        strength: λ ≥ 0.
+        max_new_tokens: most tokens of an answer.
+        temperature: 0 is greedy; base and steered samples use the same ``seed``.
+
+    Raises :class:`InputError` for bad input, before the model is loaded where possible.
+    """
+    wanted = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not wanted or any(len(prompt) == 0 for prompt in wanted):
+        raise InputError("there is no prompt: give at least one with some text")
+    if max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
+    if not 0 <= temperature < float("inf"):
+        raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
+    (lam,) = check_strengths([strength])
+    found = None if intervention is None else the_interventions(intervention, [0])[0][0]
+    loaded = load(source, dtype=dtype, device=device)
+    if found is not None:
+        found.check(loaded)
+
+    def write() -> list[str]:
+        return scoring.generate(
+            loaded, wanted, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+        )
+
+    base = write()
+    steered: Sequence[str | None] = [None] * len(wanted)
+    if found is not None:
+        with attach(loaded, found, lam):
+            steered = write()
+    return tuple(
+        Generation(shown(prompt), before, after)
+        for prompt, before, after in zip(wanted, base, steered, strict=True)
+    )
+
+
+def shown(prompt: Prompt) -> str:
+    """The prompt for people: a chat as its turns' text, one a line."""
+    return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
+
+
+def sample_prompts(items: Sequence[Item], *, count: int) -> list[Prompt]:
+    """Up to ``count`` prompts of different groups and, as far as possible, different templates."""
+    found: list[Prompt] = []
+    groups: set[str] = set()
+    templates: set[str] = set()
+    for fresh in (True, False):
+        for item in items:
+            seen = groups & set(item.groups) or (fresh and item.template in templates)
+            if len(found) < count and not seen:
+                found.append(item.prompt)
+                groups |= set(item.groups)
+                templates.add(item.template)
+    return found

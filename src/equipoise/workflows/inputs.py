@@ -1,0 +1,162 @@
+"""What users write, as values: strengths, seeds, settings, tasks, interventions. Everything wrong is one line."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import refuse_existing
+from ..interventions import Intervention
+from ..tasks import Task, load_task
+
+Source = Intervention | str | os.PathLike[str]
+MOST_STRENGTHS = 1000
+SEED_FIELD = "{seed}"
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Strengths λ ≥ 0, ascending and each once, from ``0.8``, ``0,0.5,1`` or ``0:1:0.1`` (start:stop:step, both ends).
+
+    Raises :class:`InputError` for anything else.
+    """
+    if ":" not in text:
+        return check_strengths([_number(piece, text) for piece in text.split(",")])
+    pieces = text.split(":")
+    if len(pieces) != 3:
+        raise InputError(f"strengths {text!r}: a range is start:stop:step, for example 0:1:0.1")
+    start, stop, step = (_number(piece, text) for piece in pieces)
+    if step <= 0 or stop < start:
+        raise InputError(f"strengths {text!r}: a range goes up, start ≤ stop and step > 0")
+    # The stop belongs to the range although 0.1 has no exact binary form.
+    count = math.floor((stop - start) / step + 1e-9) + 1
+    if count > MOST_STRENGTHS:
+        raise InputError(f"strengths {text!r}: these are {count}, more than {MOST_STRENGTHS}: take a larger step")
+    return check_strengths([start + step * i for i in range(count)])
+
+
+def check_strengths(values: Sequence[float]) -> tuple[float, ...]:
+    """Ascending and each once, rounded to ten decimals. Raises :class:`InputError` for what can't be a strength."""
+    if not values:
+        raise InputError("there are no strengths: give at least one, for example 0:1:0.1")
+    for value in values:
+        if not math.isfinite(value) or value < 0:
+            raise InputError(f"strength {value} must be a finite number of at least 0")
+    return tuple(sorted({round(float(value), 10) for value in values}))
+
+
+def _number(piece: str, text: str) -> float:
+    try:
+        return float(piece)
+    except ValueError:
+        raise InputError(
+            f"strengths {text!r}: {piece.strip()!r} is no number; write 0.8, or 0,0.5,1, or 0:1:0.1"
+        ) from None
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from ``0`` or ``0,1,2``, each once, in the order given."""
+    try:
+        seeds = tuple(dict.fromkeys(int(piece) for piece in text.split(",")))
+    except ValueError:
+        raise InputError(f"seeds {text!r} must be whole numbers, for example 0 or 0,1,2") from None
+    return check_seeds(seeds)
+
+
+def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds, if there are any and none is negative."""
+    if not seeds or min(seeds) < 0:
+        raise InputError(f"seeds {list(seeds)} must be one or more whole numbers of at least 0")
+    return tuple(seeds)
+
+
+def parse_settings(entries: Sequence[str]) -> dict[str, str]:
+    """``key=value`` entries as a dictionary. Raises :class:`InputError` without ``=`` or for a key given twice."""
+    settings: dict[str, str] = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"setting {entry!r} must be key=value")
+        if key.strip() in settings:
+            raise InputError(f"setting {key.strip()!r} is given twice: keep one")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def the_tasks(tasks: str | Task | Sequence[str | Task]) -> tuple[Task, ...]:
+    """Tasks given by name or as they are; each name once."""
+    given = [tasks] if isinstance(tasks, (str, Task)) else list(tasks)
+    if not given:
+        raise InputError("there is no task: give at least one, for example pronouns")
+    found = tuple(task if isinstance(task, Task) else load_task(task) for task in given)
+    names = [task.name for task in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"the task {name!r} is given more than once: name each task once")
+    return found
+
+
+def the_interventions(
+    given: Source | Mapping[int, Source], seeds: Sequence[int]
+) -> tuple[dict[int, Intervention], str | None]:
+    """An intervention for each seed, and the file's name as given (None for a value that came from no file).
+
+    ``given`` is one intervention for all seeds (a value, a file, or a sum of files), a mapping from seed to
+    intervention, or a file name with ``{seed}`` in it. Equal files become one value.
+    """
+    if isinstance(given, Mapping):
+        lacking = [seed for seed in seeds if seed not in given]
+        if lacking:
+            raise InputError(f"there is no intervention for seed {lacking[0]}: give one for each seed")
+        loaded = {seed: the_interventions(given[seed], [seed]) for seed in seeds}
+        names = [name for _, name in loaded.values() if name is not None]
+        return {seed: found[seed] for seed, (found, _) in loaded.items()}, ", ".join(names) or None
+    if isinstance(given, Intervention):
+        return dict.fromkeys(seeds, given), None
+    name = os.fspath(given)
+    if SEED_FIELD in name and not Path(name).exists():
+        return {seed: Intervention.load(name.replace(SEED_FIELD, str(seed))) for seed in seeds}, name
+    return dict.fromkeys(seeds, Intervention.load(name)), name
+
+
+def fraction(value: float | None, what: str, most: float = 1.0) -> float | None:
+    """``value`` if it is None or within [0, most]."""
+    if value is not None and not 0 <= value <= most:
+        raise InputError(f"{what} is {value:g}, but must be from 0 to {most:g}")
+    return value
+
+
+def free_outputs(folder: str | os.PathLike[str], names: Sequence[str], *, force: bool) -> Path:
+    """The folder, if ``names`` can be written into it. Nothing is made yet.
+
+    Raises :class:`InputError` if one of them exists and ``force`` is not set, or the folder can't be one.
+    """
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--out {target} is a file, but must be a folder: choose another")
+    writable(target)
+    for name in names:
+        refuse_existing(target / name, force=force)
+    return target
+
+
+def writable(target: Path) -> None:
+    """Raise :class:`InputError` unless ``target``, or the first of its parents that exists, is a folder to write in."""
+    parent = target
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"can't write into {parent}: choose another --out")
+
+
+def free_output(path: str | os.PathLike[str], *, force: bool, suffix: str | None = None) -> Path:
+    """The path of one file, if it can be written. Raises :class:`InputError` otherwise, before any work is done."""
+    target = Path(path)
+    if suffix is not None and target.suffix != suffix:
+        raise InputError(f"--out {target} must end in {suffix}")
+    if target.is_dir():
+        raise InputError(f"--out {target} is a folder, but must be a file: name a file in it")
+    writable(target.parent)
+    return refuse_existing(target, force=force)
