@@ -276,25 +276,26 @@ def _runs(
             before = _before(setting, measured, number)
             several = len(subject.seeds) > 1
             summary = _run(
-                subject, heldout, setting, None if several else subject.seeds[0], (now, base, before), intervals
+                subject,
+                heldout,
+                setting,
+                None if several else subject.seeds[0],
+                (now, base, before),
+                intervals,
             )
             runs.append(summary)
             summaries[setting].append(summary)
             for index, seed in enumerate(subject.seeds if several else ()):
                 parts = tuple(None if m is None else _one(m, index) for m in (now, base, before))
                 assert parts[0] is not None and parts[1] is not None
-                runs.append(
-                    _run(subject, heldout, setting, seed, (parts[0], parts[1], parts[2]), intervals)
-                )
+                runs.append(_run(subject, heldout, setting, seed, (parts[0], parts[1], parts[2]), intervals))
     points = [
         _point(setting.strength, of_tasks) for setting, of_tasks in summaries.items() if setting.keep is None
     ]
     return runs, points
 
 
-def _before(
-    setting: Setting, measured: Mapping[Setting, Sequence[Measured]], number: int
-) -> Measured | None:
+def _before(setting: Setting, measured: Mapping[Setting, Sequence[Measured]], number: int) -> Measured | None:
     """The same at the next lower strength; None for the base model."""
     if setting == BASE:
         return None
@@ -330,7 +331,9 @@ def _run(
         seed=seed,
         changes={} if is_base else intervals.changes(now, base),
         baseline=best_baseline(now.judged),
-        extra={} if before is None else {"step": {"per_occupation_bias": intervals.step(now, before).as_dict()}},
+        extra={}
+        if before is None
+        else {"step": {"per_occupation_bias": intervals.step(now, before).as_dict()}},
     )
 
 
@@ -383,7 +386,9 @@ def _generations(subject: _Audit, advice: Recommendation | None) -> tuple[tuple[
             seed=seed,
         ),
     ]
-    return tuple(found), f"generations: the first {len(greedy)} greedy, the others at temperature {TEMPERATURE}, seed {seed}"
+    return tuple(
+        found
+    ), f"generations: the first {len(greedy)} greedy, the others at temperature {TEMPERATURE}, seed {seed}"
 
 
 def _model(loaded: LoadedModel) -> dict[str, object]:

@@ -133,7 +133,9 @@ class Intervals:
 
 def best_baseline(judged: Sequence[Judgements]) -> str | None:
     """The trivial baseline that is right most often, over all seeds; None without unambiguous items."""
-    shared = [name for name in judged[0].baselines if all(name in j.baselines for j in judged)] if judged else []
+    shared = (
+        [name for name in judged[0].baselines if all(name in j.baselines for j in judged)] if judged else []
+    )
     right: Mapping[str, float] = {
         name: sum(float(j.baselines[name].mean()) for j in judged) for name in shared
     }

@@ -33,7 +33,9 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     # The stop belongs to the range although 0.1 has no exact binary form.
     count = math.floor((stop - start) / step + 1e-9) + 1
     if count > MOST_STRENGTHS:
-        raise InputError(f"strengths {text!r}: these are {count}, more than {MOST_STRENGTHS}: take a larger step")
+        raise InputError(
+            f"strengths {text!r}: these are {count}, more than {MOST_STRENGTHS}: take a larger step"
+        )
     return check_strengths([start + step * i for i in range(count)])
 
 

@@ -143,9 +143,7 @@ def by_outcome(
     return table
 
 
-def decisions(
-    logp: NDArray[np.float64], items: Sequence[Item], outcomes: Sequence[str]
-) -> NDArray[np.intp]:
+def decisions(logp: NDArray[np.float64], items: Sequence[Item], outcomes: Sequence[str]) -> NDArray[np.intp]:
     """[n] outcome of the most probable option; unanswered where no option has any probability."""
     best = logp.argmax(1)
     return np.array(
@@ -181,9 +179,7 @@ class PlainText:
     reference: TextReference
 
     @classmethod
-    def of(
-        cls, loaded: LoadedModel, texts: Sequence[str], *, passages: int, length: int
-    ) -> PlainText:
+    def of(cls, loaded: LoadedModel, texts: Sequence[str], *, passages: int, length: int) -> PlainText:
         """The first ``length`` tokens of the first ``passages`` texts that have so many; call it unsteered.
 
         Raises :class:`InputError` if none is long enough.
