@@ -19,28 +19,33 @@ import torch
 from torch import Tensor
 
 from ...models import LoadedModel
-from ...scoring import encode_all, encode_passages
+from ...scoring import encode_all
 from ...tasks import Item
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
-from .parameters import NormParameters, answer_gradients, text_gradients
+from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients, text_windows
 from .progress import Progress, Report
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse
 from .validation import Validated, Validation, membership
 
 # Weights relative to the ambiguous residuals, chosen on validation data of SmolLM2-135M; the multipliers move on.
-_KL_PRICE = 0.5
-_TEXT_PRICE = 10.0
+_KL_PRICE = 0.25
+_TEXT_PRICE = 1.5
+_SECANT_PRICE = 1.0
 _CLEAR_PRICE = 0.3
 _PERPLEXITY_PRICE = 300.0
 # How much the second and later steps stay near the last state, and how far the metric is kept from zero.
-_TRUST = 10.0
+_TRUST = 3.0
 _DAMPING = 0.05
-# The step before is linear near here too: its items serve again, at this weight.
-_MEMORY = 0.3
-_VALIDATION_PASSAGES = 48
-_SHARE_MASS = 4
+# Earlier steps are linear near here too: their items serve again, at a weight that falls with each step.
+_MEMORY = 0.5
+_VALIDATION_PASSAGES = 64
+_POSITIONS = 8
+_SECANT_PASSAGES = 64
+_SHARE_MASS = 6
+_VALIDATION_ITEMS = 112
+_REMEMBERED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,7 @@ class _Rows:
     members: Tensor
     clear: Tensor
     mass: Tensor
+    secant: Tensor
 
 
 class ExactFit:
@@ -74,11 +80,17 @@ class ExactFit:
         self._clear = [item for item in train if item.part == "unambiguous"]
         self._encoded = encode_all(loaded.tokenizer, self._ambiguous)
         self._clear_encoded = encode_all(loaded.tokenizer, self._clear)
-        passages = encode_passages(loaded, text, length=settings.passage_tokens)
+        passages = text_windows(loaded, text, settings.passage_tokens)
         order = torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))
         held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))
         self._passages = passages[order[held : held + settings.passages]]
-        self.validation = Validation(loaded, validation, outcomes, passages[order[:held]])
+        shown = [
+            part[i]
+            for name in ("ambiguous", "unambiguous")
+            if (part := [item for item in validation if item.part == name])
+            for i in balanced(part, _VALIDATION_ITEMS, seed, 0)
+        ]
+        self.validation = Validation(loaded, shown, outcomes, passages[order[:held]])
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None
@@ -92,37 +104,42 @@ class ExactFit:
         say = report or (lambda _: None)
         say(Progress(0, steps, "measuring the metric of KL on plain text"))
         sampled, observed = text_gradients(
-            self.parameters, self._passages, torch.Generator().manual_seed(self.seed)
+            self.parameters,
+            self._passages,
+            torch.Generator().manual_seed(self.seed),
+            positions=_POSITIONS,
         )
-        tokens = self._passages.numel() - len(self._passages)
+        tokens = len(self._passages) * min(_POSITIONS, self.settings.passage_tokens - 1)
         fisher = sampled.square().sum(0) / tokens
         fisher += _DAMPING * fisher.mean()
         base = self.validation(None)
         say(Progress(0, steps, "measured the unsteered model", base.bias, 0.0))
-        done, vectors, kl_price, clear_price = 0, [torch.zeros(self.parameters.size)], 1.0, 1.0
-        best, best_figures = vectors[0], base
+        done, states, kl_price, clear_price = 0, [torch.zeros(self.parameters.size)], 1.0, 1.0
+        best, best_figures = states[0], base
         if checkpoint is not None and (saved := checkpoint.load()) is not None:
-            vectors, best = list(saved.vectors[:-1]), saved.vectors[-1]
-            done, kl_price, clear_price = saved.step, saved.prices[0], saved.prices[1]
-            best_figures = saved.figures
-        memory = self._linearise(done - 1, vectors[-2]) if done and done < steps else None
+            done, (kl_price, clear_price), best_figures = saved.step, saved.prices, saved.figures
+            states, best = list(saved.vectors[:-1]), saved.vectors[-1]
+        first = max(0, done - _REMEMBERED + 1)
+        memory = [self._linearise(step, states[step]) for step in range(first, done)] if done < steps else []
         for step in range(done, steps):
-            here = vectors[-1]
-            rows = self._linearise(step, here)
+            memory = [*memory[1 - _REMEMBERED :], self._linearise(step, states[-1])]
             problem = self._problem(
-                rows, memory, here, sampled / math.sqrt(tokens), observed, fisher, kl_price, clear_price
+                memory, states[-1], sampled / math.sqrt(tokens), observed, fisher, kl_price, clear_price
             )
-            state = solve_sparse(problem, settings.density)
-            figures = self.validation(self.parameters.edits(state))
-            for vector, now in self._within_budget(state, figures):
+            states.append(solve_sparse(problem, settings.density))
+            figures = self.validation(self.parameters.edits(states[-1]))
+            for vector, now in self._within_budget(states[-1], figures):
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
             kl_price *= _ascent(figures.kl / settings.kl)
             clear_price *= _ascent(figures.kl_unambiguous / settings.kl_unambiguous)
-            memory, vectors = rows, [here, state]
             if checkpoint is not None:
-                checkpoint.save(step + 1, [*vectors, best], (kl_price, clear_price), best_figures)
-            say(Progress(step + 1, steps, "solved a step", figures.bias, figures.kl))
+                checkpoint.save(step + 1, [*states, best], (kl_price, clear_price), best_figures)
+            say(
+                Progress(
+                    step + 1, steps, f"solved a step ({best_figures.bias:.3f} kept)", figures.bias, figures.kl
+                )
+            )
         return best, best_figures, base
 
     def _within_budget(self, state: Tensor, figures: Validated) -> list[tuple[Tensor, Validated]]:
@@ -160,12 +177,25 @@ class ExactFit:
             ((_, clear),) = answer_gradients(
                 self.parameters, [self._clear_encoded[i] for i in order], here, margin(asked)
             )
-        return _Rows(torch.stack(odds), torch.stack(offsets), members, clear, held)
+        return _Rows(torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here))
+
+    def _secant(self, step: int, here: Tensor) -> Tensor:
+        """A row r with ½ (r · x)² = KL(x) at the present x, [1, P]; none at the base model.
+
+        Near the base KL is ½ xᵀFx and its gradient F x, so r = g / √(g · x) adds what the sampled
+        Fisher missed along x, as a quasi-Newton method's secants do.
+        """
+        if not bool(here.any()):
+            return torch.zeros(0, self.parameters.size)
+        draw = torch.Generator().manual_seed(self.seed * 1000 + step)
+        chosen = self._passages[torch.randperm(len(self._passages), generator=draw)[:_SECANT_PASSAGES]]
+        _, gradient = kl_gradient(self.parameters, chosen, here, draw, positions=_POSITIONS)
+        along = float(gradient @ here)
+        return (gradient / math.sqrt(along))[None] if along > 0 else torch.zeros(0, self.parameters.size)
 
     def _problem(
         self,
-        rows: _Rows,
-        memory: _Rows | None,
+        memory: Sequence[_Rows],
         here: Tensor,
         text: Tensor,
         observed: Tensor,
@@ -175,16 +205,15 @@ class ExactFit:
     ) -> Subproblem:
         matrix: list[Tensor] = []
         targets: list[Tensor] = []
-        groups = len(rows.members)
+        groups = len(memory[-1].members)
 
         def add(block: Tensor, target: Tensor, weight: float) -> None:
             root = math.sqrt(weight)
             matrix.append(block * root)
             targets.append(target * root)
 
-        for part, weight in ((rows, 1.0), (memory, _MEMORY)):
-            if part is None:
-                continue
+        weights = [_MEMORY**age for age in range(len(memory))][::-1]
+        for part, weight in zip(memory, (w / sum(weights) for w in weights), strict=True):
             for odds, offset in zip(part.odds, part.odds_offset, strict=True):
                 emphasis = self._emphasis(part.members @ (odds @ here + offset))
                 averaged = part.members * emphasis[:, None].sqrt()
@@ -192,6 +221,8 @@ class ExactFit:
                 if self.settings.item_weight > 0:
                     share = weight * self.settings.item_weight * groups / len(offset)
                     add(odds, -offset, share)
+            if len(part.secant):
+                add(part.secant, torch.zeros(1), _SECANT_PRICE * kl_price * groups)
             for held, price in (
                 (part.clear, _CLEAR_PRICE * clear_price),
                 (part.mass, self.settings.mass_weight),
@@ -238,5 +269,8 @@ def balanced(items: Sequence[Item], number: int, seed: int, step: int) -> list[i
 
 
 def _ascent(ratio: float) -> float:
-    """One step of dual ascent on the logarithm of a price, bounded so that no single measurement decides."""
-    return math.exp(min(1.0, max(-0.7, ratio - 1.0)))
+    """One step of dual ascent on the logarithm of a price, bounded so that no single measurement decides.
+
+    It rises faster than it falls: the way back from above the budget costs a step, the way up to it does not.
+    """
+    return math.exp(min(1.5, max(-0.25, 2 * (ratio - 1.0))))

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from ...errors import InputError
 from ...interventions import AffineEdit, LiveEdit, attach_live
 from ...models import LoadedModel, hidden_of
-from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, run_backbone
+from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, run_backbone, text_ids
 
 Heads = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """From log-probabilities [B, K] and the items' indices [B] to scalars a row, a list of [B]."""
@@ -72,10 +73,35 @@ def answer_gradients(
     return found
 
 
+def text_windows(loaded: LoadedModel, texts: Sequence[str], length: int) -> Tensor:
+    """Every text cut into consecutive windows of ``length`` tokens, [n, length]; a shorter rest is left out.
+
+    Raises InputError if no text is long enough.
+    """
+    windows = []
+    for text in texts:
+        ids = text_ids(loaded.tokenizer, text)
+        windows += [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
+    if not windows:
+        raise InputError(f"none of the {len(texts)} texts has {length} tokens: give longer passages")
+    return torch.tensor(windows)
+
+
 def text_gradients(
-    parameters: NormParameters, passages: Tensor, generator: torch.Generator, *, rows: int = 32
+    parameters: NormParameters,
+    passages: Tensor,
+    generator: torch.Generator,
+    *,
+    positions: int = 8,
+    rows: int = 32,
 ) -> tuple[Tensor, Tensor]:
     """What plain text says about the metric of KL, at the base model.
+
+    Args:
+        passages: token ids [n, T].
+        positions: predicted tokens a passage, drawn anew for each batch: the head and its softmax cost more than the
+            backbone, and neighbouring tokens say little new.
+        rows: passages at a time.
 
     Returns:
         sampled [n, P]: gradients of log P of tokens that are drawn from the model's own predictions, summed over
@@ -88,9 +114,8 @@ def text_gradients(
     for batch in torch.split(passages, rows):
         leaves, steering = parameters.attach_rows(nothing, len(batch))
         with steering:
-            hidden = hidden_of(run_backbone(parameters.loaded, batch.to(parameters.loaded.device)))
-            states = hidden[:, :-1].reshape(-1, hidden.shape[-1]).contiguous()
-            logp = head_logprobs(parameters.loaded, states)
+            chosen = torch.randperm(batch.shape[1] - 1, generator=generator)[:positions].sort().values
+            logp = _predictions(parameters.loaded, batch.to(parameters.loaded.device), chosen)
             cumulated = logp.detach().exp().cumsum(1)
             draws = (
                 torch.rand(len(cumulated), 1, generator=generator).to(cumulated.device) * cumulated[:, -1:]
@@ -99,8 +124,44 @@ def text_gradients(
             drawn = logp.gather(1, tokens).reshape(len(batch), -1).sum(1)
             sampled.append(row_gradients(drawn, leaves, keep=True))
             actual = (
-                logp.gather(1, batch[:, 1:].reshape(-1, 1).to(logp.device)).reshape(len(batch), -1).sum(1)
+                logp.gather(1, batch[:, chosen + 1].reshape(-1, 1).to(logp.device))
+                .reshape(len(batch), -1)
+                .sum(1)
             )
             observed += row_gradients(actual, leaves, keep=False).sum(0)
-            count += actual.numel() * (batch.shape[1] - 1)
+            count += actual.numel() * len(chosen)
     return torch.cat(sampled), observed / count
+
+
+def kl_gradient(
+    parameters: NormParameters,
+    passages: Tensor,
+    vector: Tensor,
+    generator: torch.Generator,
+    *,
+    positions: int = 8,
+    rows: int = 32,
+) -> tuple[float, Tensor]:
+    """KL(steered by ``vector`` ‖ base), mean nats a token at drawn positions, and its gradient [P]."""
+    total, gradient, count = 0.0, torch.zeros(parameters.size), 0
+    for batch in torch.split(passages, rows):
+        chosen = torch.randperm(batch.shape[1] - 1, generator=generator)[:positions].sort().values
+        ids = batch.to(parameters.loaded.device)
+        with torch.no_grad():
+            before = _predictions(parameters.loaded, ids, chosen)
+        # One leaf for each row costs little and lets one function serve all gradients.
+        leaves, steering = parameters.attach_rows(vector, len(batch))
+        with steering:
+            now = _predictions(parameters.loaded, ids, chosen)
+            divergence = (now.exp() * (now - before)).sum(1).reshape(len(batch), -1).sum(1)
+            gradient += row_gradients(divergence, leaves, keep=False).sum(0)
+        total += float(divergence.detach().sum())
+        count += len(now)
+    return max(total / count, 0.0), gradient / count
+
+
+def _predictions(loaded: LoadedModel, ids: Tensor, chosen: Tensor) -> Tensor:
+    """Log-probabilities [B · positions, vocabulary] after the chosen columns."""
+    hidden = hidden_of(run_backbone(loaded, ids))
+    states = hidden[:, chosen.to(hidden.device)].reshape(-1, hidden.shape[-1]).contiguous()
+    return head_logprobs(loaded, states)

@@ -35,8 +35,8 @@ class DsoSettings:
 
     objective: Objective = "smooth"
     steps: int = 5
-    items: int = 192
-    unambiguous: int = 96
+    items: int = 160
+    unambiguous: int = 64
     passages: int = 128
     passage_tokens: int = 32
     kl: float = 0.04
