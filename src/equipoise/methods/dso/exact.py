@@ -40,9 +40,9 @@ _TRUST = 3.0
 _DAMPING = 0.05
 # Earlier steps are linear near here too: their items serve again, at a weight that falls with each step.
 _MEMORY = 0.5
-_VALIDATION_PASSAGES = 64
+_VALIDATION_PASSAGES = 48
 _POSITIONS = 8
-_SECANT_PASSAGES = 64
+_SECANT_PASSAGES = 32
 _SHARE_MASS = 6
 _VALIDATION_ITEMS = 112
 _REMEMBERED = 3

@@ -37,9 +37,9 @@ class DsoSettings:
     steps: int = 5
     items: int = 160
     unambiguous: int = 64
-    passages: int = 128
+    passages: int = 96
     passage_tokens: int = 32
-    kl: float = 0.04
+    kl: float = 0.045
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5
     mass_weight: float = 0.1
