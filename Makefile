@@ -25,7 +25,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
-	$(BIN)/equipoise demo --out equipoise-demo
+	$(BIN)/equipoise demo --out equipoise-demo --force
 
 test: $(READY)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

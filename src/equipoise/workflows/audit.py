@@ -93,6 +93,7 @@ def audit(
     device: str | torch.device | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
+    file: str | None = None,
     command: str | None = None,
     progress: Report = silent,
 ) -> Results:
@@ -115,6 +116,7 @@ def audit(
         dtype, device: how to load the model.
         out: a folder for ``results.json`` and ``report.html``; None writes nothing.
         force: overwrite them.
+        file: how to call the intervention's file in the results; by default as it was given.
         command: what made these results, for the report.
         progress: called with the fraction done and a message.
 
@@ -133,7 +135,7 @@ def audit(
         raise InputError(f"the limit is {limit}, but must be at least 1")
     the_seeds = check_seeds(seeds)
     settings = _settings(check_strengths(strengths), keep, intervention is not None)
-    found, file = ({}, None) if intervention is None else the_interventions(intervention, the_seeds)
+    found, name = ({}, None) if intervention is None else the_interventions(intervention, the_seeds)
     chosen_tasks = the_tasks(tasks)
     heldout = tuple(Heldout.of(task, the_seeds, limit) for task in chosen_tasks)
     texts, text_name = _texts(text)
@@ -147,7 +149,7 @@ def audit(
     for part_of_task in heldout:
         part_of_task.encode(loaded)
     plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
-    subject = _Audit(loaded, heldout, plain, the_seeds, found, file, settings)
+    subject = _Audit(loaded, heldout, plain, the_seeds, found, file or name, settings)
 
     measured = _measure(subject, part(progress, 0.02, 0.85))
     runs, points = _runs(subject, measured, level, part(progress, 0.85, 0.95))
@@ -236,7 +238,7 @@ def _measure(subject: _Audit, report: Report) -> dict[Setting, list[Measured]]:
                     if setting.keep != keep:
                         continue
                     step(f"measuring λ = {setting.strength:g}{_of_kept(keep)}{_of_seed(seeds, distinct)}")
-                    handle.strength = setting.strength  # type: ignore[assignment]
+                    handle.strength = setting.strength
                     for number, part_of_task in enumerate(subject.heldout):
                         by_setting[setting][number] |= part_of_task.measure(
                             subject.loaded, seeds=seeds, attached=handle

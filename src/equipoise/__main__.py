@@ -1,0 +1,5 @@
+"""``python -m equipoise``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""Demo: the whole story on a small real model, fitted in front of the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ..interventions import Intervention
+from ..models import LoadedModel, load
+from ..reports import Results
+from ..tasks import Task
+from .audit import GRID, LIMIT, OUTPUTS, audit, write_results
+from .fit import fit
+from .inputs import free_outputs
+from .progress import Report, part, silent
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+MODEL = "smollm2"
+TASK = "pronouns"
+FILE = "dso.safetensors"
+FOLDER = "equipoise-demo"
+
+# Of the two steps, how much of the time the first one takes.
+_FIT_SHARE = 0.35
+
+
+def demo(
+    out: str | os.PathLike[str] = FOLDER,
+    *,
+    force: bool = False,
+    seed: int = 0,
+    source: str | os.PathLike[str] | PreTrainedModel | LoadedModel = MODEL,
+    task: str | Task = TASK,
+    settings: Mapping[str, str] | None = None,
+    limit: int | None = LIMIT,
+    command: str | None = None,
+    progress: Report = silent,
+) -> tuple[Intervention, Results]:
+    """Fit DSO on ``pronouns``, audit it on what was held out, and write all of it into ``out``.
+
+    The folder gets ``dso.safetensors``, ``results.json`` and ``report.html``, all three at the end. Raises
+    :class:`InputError` at once if one of them exists and ``force`` is not set, or the model is not installed.
+    """
+    folder = free_outputs(out, (FILE, *OUTPUTS), force=force)
+    progress(0.0, "loading the model")
+    loaded = load(source)
+    intervention = fit(
+        loaded, task, method="dso", settings=settings, seed=seed, progress=part(progress, 0.0, _FIT_SHARE)
+    )
+    found = audit(
+        loaded,
+        task,
+        intervention={seed: intervention},
+        strengths=GRID,
+        seeds=(seed,),
+        limit=limit,
+        file=FILE,
+        command=command,
+        progress=part(progress, _FIT_SHARE, 1.0),
+    )
+    intervention.save(folder / FILE, force=force)
+    write_results(found, folder, force=force)
+    return intervention, found
