@@ -1,0 +1,236 @@
+"""The command line: what it prints, what it writes, and one line with exit status 2 for everything that is wrong."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import tiny
+
+import equipoise
+from equipoise.cli import run
+from equipoise.interventions import AffineEdit, Intervention, Provenance, read_header
+from equipoise.models import LoadedModel
+from equipoise.reports import Results
+
+SMALL = ["--limit", "30", "--passages", "6", "--strengths", "1"]
+
+
+def save_model(loaded: LoadedModel, folder: Path) -> Path:
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def edit(loaded: LoadedModel, width: int | None = None) -> Intervention:
+    generator = torch.Generator().manual_seed(0)
+    edits = {
+        site: AffineEdit(
+            scale=0.3 * torch.randn(width or loaded.anatomy.site(site).width, generator=generator)
+        )
+        for site in loaded.anatomy.sites("norm")
+    }
+    origin = Provenance(method="dso", model=None if width else loaded.fingerprint, seed=0)
+    return Intervention(edits, provenance=origin)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tiny("Llama"), tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Intervention files, good and bad."""
+    folder = tmp_path_factory.mktemp("files")
+    edit(tiny("Llama")).save(folder / "good.safetensors")
+    edit(tiny("Llama", 1)).save(folder / "other.safetensors")
+    edit(tiny("Llama"), width=7).save(folder / "shape.safetensors")
+    whole = (folder / "good.safetensors").read_bytes()
+    (folder / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
+    tensors = load_file(folder / "good.safetensors")
+    next(iter(tensors.values()))[0] = float("nan")
+    metadata = {"equipoise": json.dumps(read_header(folder / "good.safetensors"))}
+    save_file(tensors, folder / "nan.safetensors", metadata=metadata)
+    (folder / "bad.csv").write_text("type,sample\ntype1,The mechanic met the nurse.\n")
+    return folder
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Run a command that must fail as bad input: status 2, one line, nothing written; returns the line."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments: object) -> str:
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert run([str(argument) for argument in arguments]) == 2
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.splitlines() if line.strip()]
+        assert len(lines) == 1 and captured.out == ""
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return lines[0]
+
+    return check
+
+
+def test_audit_writes_both_files_and_prints_the_table(
+    model: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(files / "good.safetensors")
+    out = tmp_path / "out"
+    arguments = ["audit", str(model), "--task", "pronouns", "--intervention", good, *SMALL, "--out", str(out)]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "pronouns" in printed and "report.html" in printed
+    results = Results.read(out / "results.json")
+    assert [run.strength for run in results.runs] == [0, 1]
+    assert results.runs[1].file == good and results.runs[1].mitigation == "dso"
+    assert results.command is not None and results.command.startswith("equipoise")
+    assert (out / "report.html").stat().st_size > 1000
+
+
+def test_a_sum_of_files_is_twice_one_of_them(model: Path, files: Path, tmp_path: Path) -> None:
+    good = files / "good.safetensors"
+    base = ["audit", str(model), "--task", "pronouns", "--limit", "30", "--passages", "6"]
+    assert (
+        run([*base, "--intervention", f"{good}+{good}", "--strengths", "0.5", "--out", str(tmp_path / "a")])
+        == 0
+    )
+    assert run([*base, "--intervention", str(good), "--strengths", "1", "--out", str(tmp_path / "b")]) == 0
+    values = [
+        Results.read(tmp_path / name / "results.json").runs[1].metrics["kl_to_base"] for name in ("a", "b")
+    ]
+    assert values[0] is not None and values[1] is not None
+    assert values[0].value == pytest.approx(values[1].value, rel=1e-3)
+
+
+def test_generate_prints_base_and_steered(
+    model: Path, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(files / "good.safetensors")
+    arguments = ["generate", str(model), "--prompt", "The nurse said that", "--max-new-tokens", "5"]
+    assert run([*arguments, "--intervention", good, "--strength", "0.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "base" in printed and "λ = 0.5" in printed
+    assert run([*arguments, "--chat"]) == 0
+    assert "λ" not in capsys.readouterr().out
+
+
+def test_info_of_a_model_and_of_a_file(model: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["info", str(model)]) == 0
+    assert "LlamaForCausalLM" in capsys.readouterr().out
+    assert run(["info", str(files / "good.safetensors")]) == 0
+    printed = capsys.readouterr().out
+    assert "block.norm" in printed and "dso" in printed
+
+
+def test_convert_reads_a_pt_file(model: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    loaded = tiny("Llama")
+    content = {norm.site: {"scale": torch.full((norm.width,), 0.1)} for norm in loaded.anatomy.norms}
+    torch.save(content, tmp_path / "dso.pt")
+    out = tmp_path / "dso.safetensors"
+    arguments = ["convert", str(tmp_path / "dso.pt"), "--model", str(model), "--out", str(out)]
+    assert "--scale" in refused(*arguments, "--scale", "nonsense")
+    assert run([*arguments, "--scale", "delta"]) == 0
+    assert Intervention.load(out).size == sum(norm.width for norm in loaded.anatomy.norms)
+    assert "--force" in refused(*arguments, "--scale", "delta")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--task", "nonsense"], "unknown task 'nonsense'"),
+        (["--task", "winobias"], "winobias:PATH"),
+        (["--task", "synthbias:{files}/bad.csv"], "bad.csv"),
+        (["--task", "synthbias:{files}/none.csv"], "none.csv"),
+        (["--task", "pronouns", "--strengths", "much"], "'much' is no number"),
+        (["--task", "pronouns", "--seeds", "one"], "whole numbers"),
+        (["--task", "pronouns", "--limit", "4"], "not enough items for an interval"),
+        (["--task", "pronouns", "--limit", "-4"], "--limit"),
+        (["--task", "pronouns", "--passages", "2"], "not enough items for an interval"),
+        (["--task", "pronouns", "--text", "none.txt"], "none.txt"),
+        (["--task", "pronouns", "--dtype", "int3"], "int3"),
+        (["--task", "pronouns", "--target", "high"], "--target"),
+        (["--task", "pronouns", "--nonsense"], "--nonsense"),
+        ([], "--task"),
+        (["--task", "pronouns", "--intervention", "{files}/other.safetensors"], "another model"),
+        (["--task", "pronouns", "--intervention", "{files}/shape.safetensors"], "7 wide"),
+        (["--task", "pronouns", "--intervention", "{files}/truncated.safetensors"], "truncated.safetensors"),
+        (["--task", "pronouns", "--intervention", "{files}/nan.safetensors"], "not finite"),
+        (["--task", "pronouns", "--intervention", "{files}/none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_bad_input_to_audit(
+    model: Path, files: Path, refused: Callable[..., str], arguments: list[str], words: str
+) -> None:
+    filled = [argument.format(files=files) for argument in arguments]
+    assert words in refused("audit", model, "--out", "out", "--limit", "30", "--passages", "6", *filled)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "nonsense"], "unknown method 'nonsense'"),
+        (["--set", "nonsense=1"], "nonsense"),
+        (["--set", "kl=much"], "kl"),
+        (["--set", "kl"], "key=value"),
+        (["--task", "nonsense"], "unknown task"),
+        (["--out", "file.txt"], ".safetensors"),
+        (["--seed", "-1"], "seeds"),
+    ],
+)
+def test_bad_input_to_fit(model: Path, refused: Callable[..., str], arguments: list[str], words: str) -> None:
+    assert words in refused("fit", model, "--task", "pronouns", "--out", "a.safetensors", *arguments)
+
+
+def test_unknown_models_and_commands(refused: Callable[..., str]) -> None:
+    assert "no/such-model" in refused("audit", "no/such-model", "--task", "pronouns", "--out", "out")
+    assert "./nowhere" in refused("info", "./nowhere")
+    assert "nonsense" in refused("nonsense")
+
+
+def test_an_existing_output_is_kept(
+    model: Path, files: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    (tmp_path / "results.json").write_text("mine")
+    (tmp_path / "a.safetensors").write_text("mine")
+    assert "--force" in refused("audit", model, "--task", "pronouns", "--out", tmp_path)
+    assert "--force" in refused("fit", model, "--task", "pronouns", "--out", tmp_path / "a.safetensors")
+    assert "--force" in refused("demo", "--out", tmp_path)
+
+
+def test_what_is_no_bad_input_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("equipoise.workflows.info", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run(["info", "anything"])
+
+
+def test_help_is_there_without_torch() -> None:
+    code = "import sys; from equipoise.cli import run; s = run(['--help']); sys.exit(s or 3 * ('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "audit" in done.stdout
+
+
+def test_the_program_exits_with_2_and_one_line() -> None:
+    command = [sys.executable, "-m", "equipoise", "generate", "./nowhere", "--prompt", "a", "--strength", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+
+
+def test_every_public_name_is_there() -> None:
+    for name in equipoise.__all__:
+        assert getattr(equipoise, name) is not None
+    assert set(equipoise.__all__) <= set(dir(equipoise))
+    with pytest.raises(AttributeError):
+        equipoise.nonsense  # noqa: B018
