@@ -69,6 +69,7 @@ def refused(
 
     def check(*arguments: object) -> str:
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        capsys.readouterr()
         assert run([str(argument) for argument in arguments]) == 2
         captured = capsys.readouterr()
         lines = [line for line in captured.err.splitlines() if line.strip()]
