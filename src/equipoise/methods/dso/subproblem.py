@@ -32,7 +32,8 @@ def solve_ridge(problem: Subproblem) -> Tensor:
     gram = weighted @ problem.rows.T
     gram.diagonal().add_(1.0)
     residual = problem.targets - problem.rows @ problem.centre
-    return problem.centre + weighted.T @ torch.linalg.solve(gram, residual)
+    multipliers: Tensor = torch.linalg.solve(gram, residual)
+    return problem.centre + weighted.T @ multipliers
 
 
 def solve_lasso(
