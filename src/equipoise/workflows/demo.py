@@ -22,6 +22,8 @@ MODEL = "smollm2"
 TASK = "pronouns"
 FILE = "dso.safetensors"
 FOLDER = "equipoise-demo"
+# What a fit of a minute or two reaches on this model within the KL budget; audit's own default asks for 0.05.
+TARGET = 0.10
 
 # Of the two steps, how much of the time the first one takes.
 _FIT_SHARE = 0.35
@@ -56,6 +58,7 @@ def demo(
         intervention={seed: intervention},
         strengths=GRID,
         seeds=(seed,),
+        target=TARGET,
         limit=limit,
         file=FILE,
         command=command,

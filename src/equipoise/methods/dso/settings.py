@@ -39,7 +39,7 @@ class DsoSettings:
     unambiguous: int = 64
     passages: int = 96
     passage_tokens: int = 32
-    kl: float = 0.045
+    kl: float = 0.06
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5
     mass_weight: float = 0.1
