@@ -2,6 +2,8 @@
 
 from .fit import fit
 from .progress import Progress, Report
+from .sampled import fit_sampled
+from .sampled_settings import SampledSettings
 from .settings import DsoSettings
 
-__all__ = ["DsoSettings", "Progress", "Report", "fit"]
+__all__ = ["DsoSettings", "Progress", "Report", "SampledSettings", "fit", "fit_sampled"]
