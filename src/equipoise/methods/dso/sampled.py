@@ -24,12 +24,12 @@ from torch import Tensor
 from ...errors import InputError
 from ...interventions import Intervention, Provenance, attach
 from ...models import LoadedModel
-from ...scoring import encode_passages, prompt_ids, score_text, text_reference
+from ...scoring import prompt_ids, score_text, text_reference
 from ...tasks import FreeTextItem, PromptTask, fingerprint, plain_text
 from ...tasks.rewards import Reward, evaluate_reward
 from .checkpoint import Checkpoint
 from .fit import _flushed_denormals, _versions
-from .parameters import NormParameters, text_gradients
+from .parameters import NormParameters, text_gradients, text_windows
 from .progress import Progress, Report
 from .sampled_data import Data, split_validation, taken, training_items
 from .sampled_settings import SampledSettings
@@ -39,6 +39,8 @@ from .validation import Validated
 from .working_copy import working_copy
 
 _VALIDATION_PASSAGES = 48
+# Predicted tokens a passage from which the metric is drawn.
+_POSITIONS = 8
 # The share of the Fisher's diagonal that stands for what the few sampled directions miss; and a floor under it.
 _DIAGONAL = 0.5
 _DAMPING = 0.05
@@ -146,7 +148,7 @@ class SampledFit:
         self._train, self._validation = split_validation(items, seed)
         self._train_ids = [prompt_ids(loaded.tokenizer, item.prompt) for item in self._train]
         self._validation_ids = [prompt_ids(loaded.tokenizer, item.prompt) for item in self._validation]
-        passages = encode_passages(loaded, text, length=settings.passage_tokens)
+        passages = text_windows(loaded, text, settings.passage_tokens)
         order = torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))
         held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))
         self._passages = passages[order[held : held + settings.passages]]
@@ -196,8 +198,9 @@ class SampledFit:
 
     def _metric(self) -> tuple[Tensor, Tensor]:
         """F = RᵀR + diag(d), nats a token: R [n, P] and d [P]."""
-        sampled, _ = text_gradients(self.parameters, self._passages, torch.Generator().manual_seed(self.seed))
-        tokens = self._passages.numel() - len(self._passages)
+        draw = torch.Generator().manual_seed(self.seed)
+        sampled, _ = text_gradients(self.parameters, self._passages, draw, positions=_POSITIONS)
+        tokens = len(self._passages) * min(_POSITIONS, self.settings.passage_tokens - 1)
         fisher = sampled.square().sum(0) / tokens
         return sampled / math.sqrt(tokens), _DIAGONAL * fisher + _DAMPING * fisher.mean()
 
