@@ -150,7 +150,7 @@ def test_steered_scores_are_naive_scores(
     edits = 0.5 * intervention(loaded, kinds, scope=scope)
     items = [*single_token_items(PREFIX), *many_token_items(PREFIX)[:6]]
     encoded = encode_all(loaded.tokenizer, items)
-    base = score_options(loaded, encoded)
+    base = score_options(loaded, encoded, share_prefixes=False)
     with attach(loaded, edits) as handle:
         found = score_options(loaded, encoded, attached=handle, share_prefixes=share)
         expected = []
