@@ -59,9 +59,12 @@ def score_options(
 ) -> OptionScores:
     """Score every option of every item, without gradients.
 
+    Items are reordered to batch them, so what steers must have one strength for all rows (:func:`batch_logprobs`
+    takes strengths per row).
+
     Args:
         attached: the handle of what steers, if its token scope is ``answer``; others need no mention.
-        share_prefixes: compute what all prompts of a batch begin with once. Switch it off for strengths per row.
+        share_prefixes: compute what all prompts of a batch begin with once.
         max_rows, max_tokens: size of a batch.
 
     Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`).
@@ -104,7 +107,7 @@ def batch_logprobs(
         share_prefix: compute the tokens that all prompts begin with once. One strength for all rows only.
 
     Returns:
-        logp [B, K] in fp32, −inf for missing options, and the most probable next token [B].
+        logp [B, K] in at least fp32, −inf for missing options, and the most probable next token [B].
     """
     device = loaded.device
     prompts, last = batch.prompts.to(device), batch.last.to(device)
@@ -151,5 +154,6 @@ def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cac
 
 
 def head_logprobs(loaded: LoadedModel, states: Tensor) -> Tensor:
-    """Log-softmax over the vocabulary, in fp32, of contiguous states [N, d]."""
-    return loaded.anatomy.logits(states).float().log_softmax(-1)
+    """Log-softmax over the vocabulary, in at least fp32, of contiguous states [N, d]."""
+    logits = loaded.anatomy.logits(states)
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)

@@ -67,6 +67,11 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
     _refuse_indistinct(item, encoded)
     if _nested(encoded.options):
         if item.terminator is None and not isinstance(item.prompt, str):
+            if tokenizer.eos_token_id is None:
+                raise InputError(
+                    f"item {item.id!r}: one option begins another and this tokenizer has no end-of-text token: "
+                    "set the item's terminator"
+                )
             closed = tuple((*option, int(tokenizer.eos_token_id)) for option in encoded.options)
             return EncodedItem(encoded.prompt, closed)
         ending = item.terminator or "."
@@ -100,7 +105,10 @@ def _part(prompt: list[int], whole: list[list[int]]) -> EncodedItem:
 
 def _refuse_indistinct(item: Item, encoded: EncodedItem) -> None:
     if not encoded.prompt:
-        raise InputError(f"item {item.id!r}: the prompt tokenises to nothing: give it at least one token")
+        raise InputError(
+            f"item {item.id!r}: the prompt has no token that stays the same before every option: "
+            "give it at least one more word"
+        )
     seen: dict[tuple[int, ...], str] = {}
     for text, ids in zip(item.options, encoded.options, strict=True):
         if not ids:

@@ -1,9 +1,13 @@
 """Seeded generation in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
+from ..errors import InputError
 from ..models import LoadedModel
 from ..tasks import Prompt
 from .encoding import prompt_ids
@@ -26,8 +30,14 @@ def generate(
         temperature: 0 (the default) is greedy; otherwise sampled from the whole vocabulary at this temperature.
         seed: decides the samples; the global generators are left as they were.
         batch_rows: prompts at a time, sorted by length and padded on the left.
+
+    Raises InputError for a prompt without a token.
     """
     ids = [prompt_ids(loaded.tokenizer, prompt) for prompt in prompts]
+    if not all(ids):
+        raise InputError(
+            f"prompt {[bool(row) for row in ids].index(False)} tokenises to nothing: give it a word"
+        )
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     answers = [""] * len(ids)
     devices = [loaded.device] if loaded.device.type == "cuda" else []
@@ -49,20 +59,25 @@ def _continue(
     pad = loaded.tokenizer.pad_token_id or 0
     inputs = torch.tensor([[*[pad] * (width - len(row)), *row] for row in rows], device=loaded.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
-    # A checkpoint's own sampling defaults (top-p, penalties) would make seeds and greedy answers mean something else.
-    sampling = (
-        {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-        if temperature > 0
-        else {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
-    )
-    with torch.inference_mode():
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
+    with torch.inference_mode(), _own_defaults(loaded.model):
         out = loaded.model.generate(  # type: ignore[operator]
-            inputs,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=pad,
-            repetition_penalty=1.0,
-            num_beams=1,
-            **sampling,
+            inputs, attention_mask=mask, max_new_tokens=max_new_tokens, pad_token_id=pad, **sampling
         )
     return [row[width:].tolist() for row in out]
+
+
+@contextmanager
+def _own_defaults(model: Any) -> Iterator[None]:
+    """Only the special tokens of the checkpoint's generation settings.
+
+    Its sampling defaults (top-p, penalties, forbidden words, …) would make seeds and greedy answers mean something
+    else, and what isn't given to ``generate`` is taken from there.
+    """
+    theirs = model.generation_config
+    tokens = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+    model.generation_config = GenerationConfig(**{name: getattr(theirs, name, None) for name in tokens})
+    try:
+        yield
+    finally:
+        model.generation_config = theirs

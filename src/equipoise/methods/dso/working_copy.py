@@ -23,13 +23,16 @@ def working_copy(loaded: LoadedModel, precision: Precision) -> Iterator[LoadedMo
         wanted = torch.bfloat16
     if wanted != loaded.dtype:
         model = copy.deepcopy(loaded.model)
-        nn.Module.to(model, dtype=wanted)
-        loaded = LoadedModel(model, loaded.tokenizer, loaded.processor, loaded.name)
+        _cast(model, wanted)
+        loaded = LoadedModel(model, loaded.tokenizer, loaded.processor, loaded.name, loaded.blocks)
     trainable = [p for p in loaded.model.parameters() if p.requires_grad]
     attention = str(getattr(loaded.model.config, "_attn_implementation", None) or "eager")
     switch = loaded.device.type == "cpu" and attention != "eager"
+    in_training = [module for module in loaded.model.modules() if module.training]
     for parameter in trainable:
         parameter.requires_grad_(False)
+    for module in in_training:
+        module.training = False
     try:
         if switch:
             loaded.model.set_attn_implementation("eager")
@@ -39,6 +42,15 @@ def working_copy(loaded: LoadedModel, precision: Precision) -> Iterator[LoadedMo
             loaded.model.set_attn_implementation(attention)
         for parameter in trainable:
             parameter.requires_grad_(True)
+        for module in in_training:
+            module.training = True
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """The weights alone: buffers, such as the frequencies of rotary positions, stay exact, as in a loaded model."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
 
 
 def _bf16_is_faster(loaded: LoadedModel) -> bool:

@@ -1,0 +1,236 @@
+"""DSO's fit on tiny models: it lowers bias within its budgets, repeats itself, resumes, and leaves the model alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from methods.samples import TEXT, TinyTask, outcome_probabilities, quick, weights
+from tiny import ARCHITECTURES, tiny
+
+from equipoise.errors import InputError
+from equipoise.interventions import Intervention, attach
+from equipoise.methods.dso import DsoSettings, Progress, fit
+from equipoise.methods.dso.exact import balanced
+from equipoise.methods.dso.working_copy import working_copy
+from equipoise.metrics import Responses, per_occupation_bias
+from equipoise.models import LoadedModel
+from equipoise.scoring import score_options
+from equipoise.tasks import Item, Task
+
+
+def run(loaded: LoadedModel, task: Task, seed: int = 0, **more: Any) -> Intervention:
+    settings = {key: more.pop(key) for key in list(more) if key in DsoSettings.__dataclass_fields__}
+    return fit(loaded, task, seed=seed, settings=quick(**settings), text=TEXT, **more)
+
+
+def measured(loaded: LoadedModel, task: Task, items: list[Item]) -> float:
+    items = [item for item in items if item.part == "ambiguous"]
+    table = outcome_probabilities(task, items, score_options(loaded, items))
+    bias = per_occupation_bias(
+        Responses(
+            table,
+            task.outcomes,
+            np.argmax(table, 1),
+            [item.groups for item in items],
+            [item.template for item in items],
+        )
+    )
+    assert bias is not None
+    return bias
+
+
+def equal(a: Intervention, b: Intervention) -> bool:
+    return a.edits.keys() == b.edits.keys() and all(
+        torch.equal(a.edits[k].scale, b.edits[k].scale) and torch.equal(a.edits[k].shift, b.edits[k].shift)
+        for k in a.edits
+    )
+
+
+@pytest.fixture(scope="module")
+def llama() -> LoadedModel:
+    return tiny("Llama")
+
+
+@pytest.fixture(scope="module")
+def found(llama: LoadedModel) -> Intervention:
+    return run(llama, TinyTask())
+
+
+def test_bias_falls_within_the_budget(llama: LoadedModel, found: Intervention) -> None:
+    task = TinyTask()
+    validation = list(task.split(0).validation)
+    base = measured(llama, task, validation)
+    with attach(llama, found):
+        steered = measured(llama, task, validation)
+    assert steered < 0.8 * base
+    figures = found.provenance.config["validation"]
+    assert figures["base"]["bias"] == pytest.approx(base, rel=1e-3)
+    assert figures["fitted"]["bias"] == pytest.approx(steered, rel=1e-3)
+    assert 0 < figures["fitted"]["kl"] <= 0.2
+    assert figures["fitted"]["kl_unambiguous"] <= 5.0
+    assert figures["fitted"]["accuracy"] >= figures["base"]["accuracy"] - 0.01
+
+
+def test_a_tighter_budget_is_kept_too(llama: LoadedModel) -> None:
+    tight = run(llama, TinyTask(), kl=0.002)
+    assert tight.provenance.config["validation"]["fitted"]["kl"] <= 0.002
+
+
+def test_at_zero_it_is_the_base_model_bit_for_bit(llama: LoadedModel, found: Intervention) -> None:
+    ids = torch.tensor([llama.tokenizer("The nurse said that")["input_ids"]])
+    with torch.no_grad():
+        base = llama.model(input_ids=ids).logits
+        with attach(llama, found, 0.0) as handle:
+            assert torch.equal(llama.model(input_ids=ids).logits, base)
+            handle.strength = 1.0
+            assert not torch.equal(llama.model(input_ids=ids).logits, base)
+
+
+def test_zeros_are_exact(llama: LoadedModel, found: Intervention) -> None:
+    assert 0 < found.nonzero <= 0.1 * found.size
+    sparser = run(llama, TinyTask(), density=0.02)
+    assert sparser.nonzero <= 0.02 * sparser.size
+
+
+def test_a_seed_gives_one_result(llama: LoadedModel, found: Intervention) -> None:
+    torch.rand(5)
+    assert equal(run(llama, TinyTask()), found)
+    assert not equal(run(llama, TinyTask(), seed=1), found)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_resumed_is_uninterrupted(
+    llama: LoadedModel, found: Intervention, after: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "state"
+    steps: list[int] = []
+
+    def stop(progress: Progress) -> None:
+        if progress.step == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run(llama, TinyTask(), checkpoint=path, progress=stop)
+    assert path.exists()
+    with pytest.raises(InputError, match="another fit"):
+        run(llama, TinyTask(), seed=1, checkpoint=path)
+    assert equal(run(llama, TinyTask(), checkpoint=path, progress=lambda p: steps.append(p.step)), found)
+    assert not path.exists()
+    assert [step for step in steps if step] == list(range(after + 1, 4))
+
+
+def test_a_broken_checkpoint_is_refused(llama: LoadedModel, tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="no readable checkpoint"):
+        run(llama, TinyTask(), checkpoint=path)
+
+
+@pytest.mark.parametrize("precision", ["model", "bfloat16"])
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_the_callers_model_comes_back_as_it_was(precision: str, interrupt: bool) -> None:
+    loaded = tiny("Llama", attention_dropout=0.5)
+    loaded.model.train()
+    loaded.model.lm_head.eval()
+    frozen = loaded.model.model.layers[0].mlp.up_proj.weight
+    frozen.requires_grad_(False)
+    before = weights(loaded)
+    flags = {name: p.requires_grad for name, p in loaded.model.named_parameters()}
+    modes = {name: m.training for name, m in loaded.model.named_modules()}
+    attention = loaded.model.config._attn_implementation
+    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in loaded.model.modules())
+
+    def stop(progress: Progress) -> None:
+        if interrupt and progress.step:
+            raise Interrupted
+
+    results = []
+    for _ in range(2):
+        try:
+            results.append(run(loaded, TinyTask(), steps=1, precision=precision, progress=stop))
+        except Interrupted:
+            assert interrupt
+    assert all(torch.equal(tensor, before[name]) for name, tensor in loaded.model.state_dict().items())
+    assert {name: p.requires_grad for name, p in loaded.model.named_parameters()} == flags
+    assert all(p.grad is None for p in loaded.model.parameters())
+    assert {name: m.training for name, m in loaded.model.named_modules()} == modes
+    assert loaded.model.config._attn_implementation == attention
+    assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in loaded.model.modules()) == hooks
+    if not interrupt:
+        # Dropout would make these two differ.
+        assert equal(*results)
+
+
+def test_a_copy_in_bf16_keeps_its_buffers_exact(llama: LoadedModel) -> None:
+    with working_copy(llama, "bfloat16") as copy:
+        assert copy.dtype == torch.bfloat16
+        assert copy.model is not llama.model
+        kept = dict(llama.model.named_buffers())
+        assert kept
+        for name, buffer in copy.model.named_buffers():
+            assert torch.equal(buffer, kept[name])
+    with working_copy(llama, "model") as same:
+        assert same is llama
+
+
+def test_the_papers_objective_works(llama: LoadedModel, found: Intervention) -> None:
+    paper = run(llama, TinyTask(), objective="paper")
+    figures = paper.provenance.config["validation"]
+    assert figures["fitted"]["bias"] < 0.9 * figures["base"]["bias"]
+    assert not equal(paper, found)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        TinyTask((" he", " she", " they"), ("a", "b", "c")),
+        TinyTask((" the mechanic", " the cleaner")),
+        TinyTask((" he", " she", " they", " nobody at all")),
+        TinyTask(clear=False),
+    ],
+    ids=["three outcomes", "many tokens", "options that share an outcome", "no unambiguous part"],
+)
+def test_other_tasks(llama: LoadedModel, task: Task) -> None:
+    fitted = run(llama, task, kl=0.5)
+    figures = fitted.provenance.config["validation"]
+    assert figures["fitted"]["bias"] < figures["base"]["bias"]
+    validation = list(task.split(0).validation)
+    with attach(llama, fitted):
+        assert measured(llama, task, validation) == pytest.approx(figures["fitted"]["bias"], rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_can_be_fitted(name: str) -> None:
+    fitted = run(tiny(name), TinyTask(), steps=1, items=10, unambiguous=10, kl=0.5)
+    figures = fitted.provenance.config["validation"]
+    assert figures["fitted"]["bias"] <= figures["base"]["bias"]
+    assert figures["fitted"]["kl"] <= 0.5
+    assert all(bool(edit.scale.isfinite().all()) for edit in fitted.edits.values())
+
+
+def test_a_task_without_ambiguous_items_is_refused(llama: LoadedModel) -> None:
+    class Clear(TinyTask):
+        def items(self) -> list[Item]:
+            return [item for item in super().items() if item.part == "unambiguous"]
+
+    with pytest.raises(InputError, match="no ambiguous training item"):
+        run(llama, Clear())
+
+
+def test_balanced_takes_every_group_equally_often() -> None:
+    items = [item for item in TinyTask().items() if item.part == "ambiguous"]
+    groups = {item.groups[0] for item in items}
+    for step in range(6):
+        chosen = balanced(items, 60, 3, step)
+        assert len(set(chosen)) == 60
+        assert [sum(items[i].groups[0] == g for i in chosen) for g in groups] == [3] * len(groups)
+    assert balanced(items, 60, 3, 1) == balanced(items, 60, 3, 1)
+    assert balanced(items, 60, 4, 1) != balanced(items, 60, 3, 1)
+    rounds = [i for step in range(5) for i in balanced(items, 40, 3, step)]
+    assert sorted(rounds) == list(range(len(items)))
