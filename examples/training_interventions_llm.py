@@ -31,7 +31,12 @@ def main() -> None:
 
     loaded = load(arguments.model)
     loader = CorefResolutionLoader(arguments.synthbias)
-    trainer = TrainInterventions(loaded.model, loaded.tokenizer, reward_fn=GenderParityRewardForSynthBias())
+    trainer = TrainInterventions(
+        loaded.model,
+        loaded.tokenizer,
+        reward_fn=GenderParityRewardForSynthBias(),
+        progress=lambda state: print(f"step {state.step} of {state.steps}: {state.message}", flush=True),
+    )
     trainer.train(loader)
     path = trainer.save(arguments.out, force=True)
     print(f"wrote {path}\n")

@@ -158,7 +158,9 @@ class TrainInterventions:
         progress: dso.Report | None = None,
     ) -> None:
         tokenizer = getattr(processor, "tokenizer", processor)
-        self.loaded = load(model, tokenizer=tokenizer, processor=None if processor is tokenizer else processor)
+        self.loaded = load(
+            model, tokenizer=tokenizer, processor=None if processor is tokenizer else processor
+        )
         self.reward_fn: Reward = reward_fn or GenderParityRewardForSynthBias()
         self.progress = progress
         self.settings = settings
@@ -172,7 +174,7 @@ class TrainInterventions:
                 self.loaded, loader.task, seed=loader.seed, settings=self.settings, progress=self.progress
             )
         else:
-            self.intervention = TODO
+            raise InputError("a reward on sampled completions can't be trained on yet: use the parity reward")
         return self.intervention
 
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -310,7 +312,9 @@ def _bare(model: PreTrainedModel | LoadedModel) -> LoadedModel:
     """``model`` with its anatomy. Steering needs no tokenizer, and the repository's hooks take none."""
     if isinstance(model, LoadedModel):
         return model
-    return LoadedModel(model, cast(PreTrainedTokenizerBase, None), name=model.name_or_path or type(model).__name__)
+    return LoadedModel(
+        model, cast(PreTrainedTokenizerBase, None), name=model.name_or_path or type(model).__name__
+    )
 
 
 def _sites(picked: Norms, loaded: LoadedModel) -> tuple[str, ...]:
