@@ -16,11 +16,14 @@ from equipoise.dso import (
     GenderParityRewardForSynthBias,
     HookInterventions,
     TabularDataset,
+    TrainInterventions,
     get_layernorms,
 )
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, Provenance, attach
+from equipoise.methods.dso import DsoSettings, fit
 from equipoise.models import LoadedModel
+from equipoise.tasks import Item, Task
 
 IDS = torch.tensor([[1, 40, 50, 60, 70]])
 
@@ -233,3 +236,67 @@ class TestGenderParityReward:
     def test_needs_the_samples(self) -> None:
         with pytest.raises(InputError, match="metadata"):
             self.reward([" he"])
+
+
+class Pronouns(Task):
+    """Few items, for a tiny model."""
+
+    name = "few pronouns"
+
+    def items(self) -> list[Item]:
+        kin = (None, "aunt", "uncle")
+        return [
+            Item(
+                id=f"{group}/{number}/{who}",
+                prompt=f"{'' if who is None else f'My {who} is the {group}. '}The {group} {verb} that",
+                options=(" he", " she"),
+                outcomes=("pro", "anti"),
+                part="ambiguous" if who is None else "unambiguous",
+                answer=None if who is None else int(who == "aunt"),
+                groups=(group,),
+                template=f"{number}/{who is None}",
+            )
+            for group in ("mechanic", "nurse", "teacher", "doctor", "cleaner", "designer")
+            for number, verb in enumerate(("said", "thought", "wrote", "knew"))
+            for who in kin
+        ]
+
+
+class Small(CorefResolutionLoader):
+    """The loader over those."""
+
+    def __init__(self) -> None:
+        self.task = Pronouns()
+        self.seed = 3
+
+
+class TestTrainInterventions:
+    """A loader that knows its closed answers is trained on exactly, by the method itself."""
+
+    settings = DsoSettings(
+        steps=1, items=8, unambiguous=4, passages=4, passage_tokens=8, kl=50.0, kl_unambiguous=50.0
+    )
+
+    def test_is_the_method_with_the_loaders_task_and_seed(self, loaded: LoadedModel, tmp_path: Path) -> None:
+        loader = Small()
+        trainer = TrainInterventions(loaded.model, loaded.tokenizer, settings=self.settings)
+        trained = trainer.train(loader)
+        ours = fit(loaded, loader.task, seed=loader.seed, settings=self.settings)
+        assert trained.digest == ours.digest
+        assert trained.nonzero > 0
+        path = trainer.save(tmp_path / "interventions_llm.safetensors")
+        with HookInterventions(loaded.model, get_layernorms, path) as steered:
+            assert steered.intervention.digest == ours.digest
+
+    def test_saves_under_the_name_that_the_repository_uses(self, loaded: LoadedModel, tmp_path: Path) -> None:
+        trainer = TrainInterventions(loaded, settings=self.settings)
+        trainer.intervention = Intervention({"block.0.norm.0": AffineEdit(shift=torch.ones(48))})
+        with pytest.warns(UserWarning, match="safetensors"):
+            path = trainer.save(tmp_path / "interventions_llm.pt")
+        with HookInterventions(loaded, get_layernorms, path) as steered:
+            assert steered.intervention.digest == trainer.intervention.digest
+
+    def test_nothing_is_saved_before_training(self, loaded: LoadedModel, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="call train"):
+            TrainInterventions(loaded).save(tmp_path / "x.safetensors")
+        assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ Source: Monteiro Paes et al., arXiv 2512.15926, and the README of its repository
 """
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +31,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .errors import InputError
 from .interventions import Attached, Intervention, attach, convert_dso_pt
-from .models import LoadedModel, find_anatomy
+from .methods import dso
+from .models import LoadedModel, find_anatomy, load
 from .tasks import Item, Task, load_task
-from .tasks.rewards import BaseReward
+from .tasks.rewards import BaseReward, Reward
 
 __all__ = [
     "BaseDatasetLoader",
@@ -41,6 +43,7 @@ __all__ = [
     "GenderParityRewardForSynthBias",
     "HookInterventions",
     "TabularDataset",
+    "TrainInterventions",
     "get_layernorms",
 ]
 
@@ -83,7 +86,7 @@ class HookInterventions:
     ) -> None:
         if (intervention_path is None) == (intervention is None):
             raise InputError("HookInterventions needs either intervention_path or intervention")
-        self.loaded = _wrap(model)
+        self.loaded = _bare(model)
         if intervention is None:
             assert intervention_path is not None
             intervention = _read(intervention_path, self.loaded)
@@ -128,6 +131,65 @@ class HookInterventions:
         return getattr(self.loaded.model, name)
 
 
+class TrainInterventions:
+    """Trains DSO's interventions on a loader's samples; nothing of the model is changed.
+
+    With a loader that knows its closed answers (``task``) and the parity reward, the reward's expectation is computed
+    exactly. Every other reward is learned from sampled completions of the samples' conversations.
+
+    Args:
+        model: a Hugging Face model, or what :func:`equipoise.load` returned.
+        processor: its tokenizer, or its processor; not needed with the latter.
+        reward_fn: a :class:`BaseReward` or another callable from completions and samples to [B] rewards.
+        settings: of the training.
+        progress: called after each step.
+
+    Attributes:
+        intervention: the result of :meth:`train`; None before.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | LoadedModel,
+        processor: Any = None,
+        reward_fn: Reward | None = None,
+        *,
+        settings: dso.DsoSettings | None = None,
+        progress: dso.Report | None = None,
+    ) -> None:
+        tokenizer = getattr(processor, "tokenizer", processor)
+        self.loaded = load(
+            model, tokenizer=tokenizer, processor=None if processor is tokenizer else processor
+        )
+        self.reward_fn: Reward = reward_fn or GenderParityRewardForSynthBias()
+        self.progress = progress
+        self.settings = settings
+        self.intervention: Intervention | None = None
+
+    def train(self, loader: "BaseDatasetLoader | None" = None) -> Intervention:
+        """Train on the loader's training set; :class:`CorefResolutionLoader`'s built-in sentences by default."""
+        loader = loader or CorefResolutionLoader()
+        if loader.task is not None and isinstance(self.reward_fn, GenderParityRewardForSynthBias):
+            self.intervention = dso.fit(
+                self.loaded, loader.task, seed=loader.seed, settings=self.settings, progress=self.progress
+            )
+        else:
+            raise InputError("a reward on sampled completions can't be trained on yet: use the parity reward")
+        return self.intervention
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write what was trained, as safetensors whatever the name; refuses an existing file unless ``force``."""
+        if self.intervention is None:
+            raise InputError("there is nothing to save yet: call train() first")
+        if Path(path).suffix == ".pt":
+            warnings.warn(
+                f"{path} will be a safetensors file: read it with HookInterventions or Intervention.load, "
+                "not with torch.load",
+                stacklevel=2,
+            )
+        return self.intervention.save(path, force=force)
+
+
 class TabularDataset(Sequence[Mapping[str, Any]]):
     """Samples, each a mapping with a ``conversation`` (chat messages, ``role`` and ``content``) and any metadata.
 
@@ -159,7 +221,15 @@ class TabularDataset(Sequence[Mapping[str, Any]]):
 
 
 class BaseDatasetLoader(ABC):
-    """Subclass with :meth:`_build_datasets`; it is called once, on first use of :attr:`train` or :attr:`eval`."""
+    """Subclass with :meth:`_build_datasets`; it is called once, on first use of :attr:`train` or :attr:`eval`.
+
+    Attributes:
+        task: where the samples come from, if that is a task with closed answers.
+        seed: decides what is held out, and the training's random draws.
+    """
+
+    task: Task | None = None
+    seed: int = 0
 
     @abstractmethod
     def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
@@ -238,16 +308,12 @@ class GenderParityRewardForSynthBias(BaseReward):
         return torch.tensor(rewards)
 
 
-def _wrap(model: PreTrainedModel | LoadedModel, processor: Any = None) -> LoadedModel:
-    """``model`` with what is known about it. Steering alone needs no tokenizer, so there may be none."""
+def _bare(model: PreTrainedModel | LoadedModel) -> LoadedModel:
+    """``model`` with its anatomy. Steering needs no tokenizer, and the repository's hooks take none."""
     if isinstance(model, LoadedModel):
         return model
-    tokenizer = getattr(processor, "tokenizer", processor)
     return LoadedModel(
-        model,
-        cast(PreTrainedTokenizerBase, tokenizer),
-        None if tokenizer is processor else processor,
-        model.name_or_path or type(model).__name__,
+        model, cast(PreTrainedTokenizerBase, None), name=model.name_or_path or type(model).__name__
     )
 
 
