@@ -94,7 +94,7 @@ def test_a_planted_reward_rises_on_prompts_never_seen(loaded: LoadedModel, fitte
     before = mean_reward(loaded)
     with attach(loaded, fitted):
         after = mean_reward(loaded)
-    assert after > 1.5 * before, (before, after)
+    assert after > 1.3 * before, (before, after)
 
 
 def test_without_reward_nothing_changes(loaded: LoadedModel) -> None:

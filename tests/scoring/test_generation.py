@@ -78,9 +78,9 @@ def test_a_checkpoints_defaults_stay_out(opinionated: LoadedModel) -> None:
 def test_the_checkpoints_end_token_stays() -> None:
     loaded = tiny("Llama")
     first = greedy(loaded, PROMPTS[0], new=1)
-    token = loaded.tokenizer(first, add_special_tokens=False)["input_ids"]
-    assert len(token) == 1
-    loaded.model.generation_config.eos_token_id = token
+    with torch.no_grad():
+        logits = loaded.model(input_ids=torch.tensor([prompt_ids(loaded.tokenizer, PROMPTS[0])])).logits
+    loaded.model.generation_config.eos_token_id = int(logits[0, -1].argmax())
     assert generate(loaded, PROMPTS[:1], max_new_tokens=NEW) == [first]
     assert generate(model("Llama"), PROMPTS[:1], max_new_tokens=NEW) != [first]
 
@@ -103,9 +103,13 @@ def test_samples_come_from_the_whole_vocabulary_at_their_temperature() -> None:
     with torch.no_grad():
         logits = loaded.model(input_ids=torch.tensor([prompt_ids(loaded.tokenizer, prompt)])).logits[0, -1]
     probabilities = (logits.double() / 3.0).softmax(-1)
-    best = int(probabilities.argmax())
-    expected = float(probabilities[best])
-    share = found.count(str(loaded.tokenizer.decode([best]))) / count
+    # Several bytes of the tiny tokenizer are no text of their own and decode alike, so texts are compared.
+    texts = [str(loaded.tokenizer.decode([token], skip_special_tokens=True)) for token in range(len(logits))]
+    best = max(
+        set(texts), key=lambda text: sum(p for p, t in zip(probabilities, texts, strict=True) if t == text)
+    )
+    expected = float(sum(p for p, t in zip(probabilities, texts, strict=True) if t == best))
+    share = found.count(best) / count
     assert abs(share - expected) < 5 * (expected * (1 - expected) / count) ** 0.5
     assert len(set(found)) > 60
 

@@ -45,8 +45,17 @@ def total(logp: Tensor) -> Tensor:
     return (logp.masked_fill(logp == float("-inf"), 0) * weights).sum(1)
 
 
+def refuse_to_compare(loaded: LoadedModel) -> None:
+    """Skip models whose output has kinks: experts that switch, and OPT's ReLU."""
+    if type(loaded.model).__name__.startswith(("Mixtral", "Qwen3Moe", "OPT")):
+        pytest.skip(
+            "finite differences and other batches cross the kinks of ReLU or of the choice of experts"
+        )
+
+
 @pytest.mark.parametrize("kind", ITEMS)
 def test_gradients_are_finite_differences(loaded: LoadedModel, kind: str) -> None:
+    refuse_to_compare(loaded)
     encoded = encode_all(loaded.tokenizer, ITEMS[kind])
     batches = list(answer_batches(encoded))
     parts = tensors(loaded)
@@ -75,6 +84,7 @@ def test_gradients_are_finite_differences(loaded: LoadedModel, kind: str) -> Non
 def test_gradients_by_row_are_those_of_one_item_at_a_time(
     loaded: LoadedModel, kind: str, share: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refuse_to_compare(loaded)
     monkeypatch.setattr("equipoise.scoring.answers._WORTH_SHARING", 1)
     encoded = encode_all(loaded.tokenizer, ITEMS[kind])
     for batch in answer_batches(encoded):

@@ -76,7 +76,8 @@ def _own_defaults(model: Any) -> Iterator[None]:
     """
     theirs = model.generation_config
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-    model.generation_config = GenerationConfig(**{name: getattr(theirs, name, None) for name in tokens})
+    kept: dict[str, Any] = {name: getattr(theirs, name, None) for name in tokens}
+    model.generation_config = GenerationConfig(**kept)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
