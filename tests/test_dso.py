@@ -1,5 +1,6 @@
 """The DSO repository's face does what the rooms below do, under that repository's names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ from equipoise.dso import (
     GenderParityRewardForSynthBias,
     HookInterventions,
     TabularDataset,
+    TrainInterventions,
     get_layernorms,
 )
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, Provenance, attach
+from equipoise.methods.dso import DsoSettings, SampledSettings, fit, fit_sampled
 from equipoise.models import LoadedModel
+from equipoise.tasks import Item, Task
 
 IDS = torch.tensor([[1, 40, 50, 60, 70]])
 
@@ -233,3 +237,107 @@ class TestGenderParityReward:
     def test_needs_the_samples(self) -> None:
         with pytest.raises(InputError, match="metadata"):
             self.reward([" he"])
+
+
+class Pronouns(Task):
+    """Few items, for a tiny model."""
+
+    name = "few pronouns"
+
+    def items(self) -> list[Item]:
+        kin = (None, "aunt", "uncle")
+        return [
+            Item(
+                id=f"{group}/{number}/{who}",
+                prompt=f"{'' if who is None else f'My {who} is the {group}. '}The {group} {verb} that",
+                options=(" he", " she"),
+                outcomes=("pro", "anti"),
+                part="ambiguous" if who is None else "unambiguous",
+                answer=None if who is None else int(who == "aunt"),
+                groups=(group,),
+                template=f"{number}/{who is None}",
+            )
+            for group in ("mechanic", "nurse", "teacher", "doctor", "cleaner", "designer")
+            for number, verb in enumerate(("said", "thought", "wrote", "knew"))
+            for who in kin
+        ]
+
+
+class Small(CorefResolutionLoader):
+    """The loader over those."""
+
+    def __init__(self) -> None:
+        self.task = Pronouns()
+        self.seed = 3
+
+
+class TestTrainInterventions:
+    """A loader that knows its closed answers is trained on exactly, by the method itself."""
+
+    settings = DsoSettings(
+        steps=2,
+        density=1.0,
+        items=8,
+        unambiguous=4,
+        passages=4,
+        passage_tokens=8,
+        kl=50.0,
+        kl_unambiguous=50.0,
+    )
+
+    def test_is_the_method_with_the_loaders_task_and_seed(self, loaded: LoadedModel, tmp_path: Path) -> None:
+        loader = Small()
+        trainer = TrainInterventions(loaded.model, loaded.tokenizer, settings=self.settings)
+        trained = trainer.train(loader)
+        ours = fit(loaded, loader.task, seed=loader.seed, settings=self.settings)
+        assert trained.digest == ours.digest
+        assert trained.nonzero > 0
+        path = trainer.save(tmp_path / "interventions_llm.safetensors")
+        with HookInterventions(loaded.model, get_layernorms, path) as steered:
+            assert steered.intervention.digest == ours.digest
+
+    def test_another_reward_is_learned_from_samples(self, loaded: LoadedModel) -> None:
+        settings = SampledSettings(
+            steps=1,
+            prompts=2,
+            samples=2,
+            tokens=3,
+            validation_samples=2,
+            passages=4,
+            passage_tokens=8,
+            kl=50.0,
+        )
+        seen: list[str] = []
+
+        def reward(completions: Sequence[str], input_metadata: Any = None) -> Tensor:
+            seen.extend(sample["topic"] for sample in input_metadata)
+            return torch.tensor([float(text.count("e")) for text in completions])
+
+        class Loader(BaseDatasetLoader):
+            def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
+                rows = [
+                    {"conversation": [{"role": "user", "content": f"The {topic}"}], "topic": topic}
+                    for topic in ("nurse", "cook", "sea", "cat")
+                ]
+                return TabularDataset(rows), TabularDataset([])
+
+        loader = Loader()
+        trained = TrainInterventions(loaded, reward_fn=reward, settings=settings).train(loader)
+        assert set(seen) <= {"nurse", "cook", "sea", "cat"}
+        assert len(set(seen)) > 1
+        assert trained.digest == fit_sampled(loaded, loader.train, reward, settings=settings).digest
+        with pytest.raises(InputError, match="needs SampledSettings, not DsoSettings"):
+            TrainInterventions(loaded, reward_fn=reward, settings=self.settings).train(loader)
+
+    def test_saves_under_the_name_that_the_repository_uses(self, loaded: LoadedModel, tmp_path: Path) -> None:
+        trainer = TrainInterventions(loaded, settings=self.settings)
+        trainer.intervention = Intervention({"block.0.norm.0": AffineEdit(shift=torch.ones(48))})
+        with pytest.warns(UserWarning, match="safetensors"):
+            path = trainer.save(tmp_path / "interventions_llm.pt")
+        with HookInterventions(loaded, get_layernorms, path) as steered:
+            assert steered.intervention.digest == trainer.intervention.digest
+
+    def test_nothing_is_saved_before_training(self, loaded: LoadedModel, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="call train"):
+            TrainInterventions(loaded).save(tmp_path / "x.safetensors")
+        assert not list(tmp_path.iterdir())

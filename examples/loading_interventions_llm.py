@@ -1,0 +1,49 @@
+"""Apply trained DSO interventions, and print what the model says before and after.
+
+python examples/training_interventions_llm.py    # first, writes interventions_llm.safetensors
+python examples/loading_interventions_llm.py --strength 0.8
+"""
+
+import argparse
+
+from equipoise.dso import CorefResolutionLoader, HookInterventions, get_layernorms
+from equipoise.models import load
+from equipoise.scoring import generate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Apply trained DSO interventions.")
+    parser.add_argument(
+        "--model", default="smollm2", help="hub id, folder, .gguf file, or smollm2 (the default)"
+    )
+    parser.add_argument("--interventions", default="interventions_llm.safetensors")
+    parser.add_argument(
+        "--strength", type=float, default=0.8, help="0 is the base model, 1 the full intervention"
+    )
+    parser.add_argument("--keep", type=float, help="keep only this fraction of the entries, the strongest")
+    parser.add_argument("--prompts", type=int, default=8)
+    arguments = parser.parse_args()
+
+    loaded = load(arguments.model)
+    loader = CorefResolutionLoader()
+    prompts = [item.prompt for item in loader.task.split(loader.seed).heldout if item.part == "ambiguous"]
+    # Spread over the set: neighbours differ in little.
+    prompts = prompts[:: max(1, len(prompts) // arguments.prompts)][: arguments.prompts]
+
+    before = generate(loaded, prompts, max_new_tokens=12)
+    intervened_model = HookInterventions(
+        loaded.model, get_layernorms, intervention_path=arguments.interventions
+    )
+    intervened_model.set_strength(arguments.strength)
+    if arguments.keep is not None:
+        intervened_model.sparsify(arguments.keep)
+    after = generate(loaded, prompts, max_new_tokens=12)
+    intervened_model.remove()
+
+    for prompt, old, new in zip(prompts, before, after, strict=True):
+        print(f"{prompt}\n   before: {old.strip()}\n   after:  {new.strip()}\n")
+    print(f"{sum(o != n for o, n in zip(before, after, strict=True))} of {len(prompts)} answers changed")
+
+
+if __name__ == "__main__":
+    main()

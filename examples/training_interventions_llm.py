@@ -1,0 +1,58 @@
+"""Train DSO interventions for coreference resolution: which of two occupations does a pronoun mean?
+
+    python examples/training_interventions_llm.py                             # the bundled model, built-in sentences
+    python examples/training_interventions_llm.py --synthbias SynthBias.csv   # the paper's sentences, your copy
+
+Writes interventions_llm.safetensors, which loading_interventions_llm.py applies, and prints how held-out sentences
+are answered before and after.
+"""
+
+import argparse
+
+from equipoise.dso import (
+    CorefResolutionLoader,
+    GenderParityRewardForSynthBias,
+    HookInterventions,
+    TrainInterventions,
+    get_layernorms,
+)
+from equipoise.models import load
+from equipoise.scoring import score_options
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train DSO interventions for coreference resolution.")
+    parser.add_argument(
+        "--model", default="smollm2", help="hub id, folder, .gguf file, or smollm2 (the default)"
+    )
+    parser.add_argument("--synthbias", metavar="CSV", help="SynthBias' file; built-in sentences without it")
+    parser.add_argument("--out", default="interventions_llm.safetensors")
+    arguments = parser.parse_args()
+
+    loaded = load(arguments.model)
+    loader = CorefResolutionLoader(arguments.synthbias)
+    trainer = TrainInterventions(
+        loaded.model,
+        loaded.tokenizer,
+        reward_fn=GenderParityRewardForSynthBias(),
+        progress=lambda state: print(f"step {state.step} of {state.steps}: {state.message}", flush=True),
+    )
+    trainer.train(loader)
+    path = trainer.save(arguments.out, force=True)
+    print(f"wrote {path}\n")
+
+    items = [item for item in loader.task.split(loader.seed).heldout if item.part == "ambiguous"][:6]
+    before = score_options(loaded, items).probabilities
+    with HookInterventions(loaded, get_layernorms, path):
+        after = score_options(loaded, items).probabilities
+    print("Sentences and occupations that training never saw; shares of the two answers, before -> after:")
+    for item, b, a in zip(
+        items, before / before.sum(1, keepdims=True), after / after.sum(1, keepdims=True), strict=True
+    ):
+        print(f"\n{item.prompt}")
+        for option, outcome, old, new in zip(item.options, item.outcomes, b, a, strict=True):
+            print(f"   {old:4.0%} -> {new:4.0%}  {option.strip()} ({outcome})")
+
+
+if __name__ == "__main__":
+    main()
