@@ -1,5 +1,6 @@
 """The DSO repository's face does what the rooms below do, under that repository's names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from equipoise.dso import (
 )
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, Provenance, attach
-from equipoise.methods.dso import DsoSettings, fit
+from equipoise.methods.dso import DsoSettings, SampledSettings, fit, fit_sampled
 from equipoise.models import LoadedModel
 from equipoise.tasks import Item, Task
 
@@ -274,7 +275,14 @@ class TestTrainInterventions:
     """A loader that knows its closed answers is trained on exactly, by the method itself."""
 
     settings = DsoSettings(
-        steps=1, items=8, unambiguous=4, passages=4, passage_tokens=8, kl=50.0, kl_unambiguous=50.0
+        steps=2,
+        density=1.0,
+        items=8,
+        unambiguous=4,
+        passages=4,
+        passage_tokens=8,
+        kl=50.0,
+        kl_unambiguous=50.0,
     )
 
     def test_is_the_method_with_the_loaders_task_and_seed(self, loaded: LoadedModel, tmp_path: Path) -> None:
@@ -287,6 +295,39 @@ class TestTrainInterventions:
         path = trainer.save(tmp_path / "interventions_llm.safetensors")
         with HookInterventions(loaded.model, get_layernorms, path) as steered:
             assert steered.intervention.digest == ours.digest
+
+    def test_another_reward_is_learned_from_samples(self, loaded: LoadedModel) -> None:
+        settings = SampledSettings(
+            steps=1,
+            prompts=2,
+            samples=2,
+            tokens=3,
+            validation_samples=2,
+            passages=4,
+            passage_tokens=8,
+            kl=50.0,
+        )
+        seen: list[str] = []
+
+        def reward(completions: Sequence[str], input_metadata: Any = None) -> Tensor:
+            seen.extend(sample["topic"] for sample in input_metadata)
+            return torch.tensor([float(text.count("e")) for text in completions])
+
+        class Loader(BaseDatasetLoader):
+            def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
+                rows = [
+                    {"conversation": [{"role": "user", "content": f"The {topic}"}], "topic": topic}
+                    for topic in ("nurse", "cook", "sea", "cat")
+                ]
+                return TabularDataset(rows), TabularDataset([])
+
+        loader = Loader()
+        trained = TrainInterventions(loaded, reward_fn=reward, settings=settings).train(loader)
+        assert set(seen) <= {"nurse", "cook", "sea", "cat"}
+        assert len(set(seen)) > 1
+        assert trained.digest == fit_sampled(loaded, loader.train, reward, settings=settings).digest
+        with pytest.raises(InputError, match="needs SampledSettings, not DsoSettings"):
+            TrainInterventions(loaded, reward_fn=reward, settings=self.settings).train(loader)
 
     def test_saves_under_the_name_that_the_repository_uses(self, loaded: LoadedModel, tmp_path: Path) -> None:
         trainer = TrainInterventions(loaded, settings=self.settings)
