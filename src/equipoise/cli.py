@@ -283,6 +283,9 @@ def _show(results: Results, out: str) -> None:
     from .reports import audit_tables
 
     console = Console()
+    if not console.is_terminal:
+        # Nobody's window limits a log, and the table's intervals need the room.
+        console = Console(width=120)
     console.print(audit_tables(results))
     console.print(
         f"report: {os.path.join(out, 'report.html')}", highlight=False, markup=False, soft_wrap=True

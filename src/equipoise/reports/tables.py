@@ -49,7 +49,7 @@ def audit_table(results: Results, view: TaskView) -> Table:
     several = len(view.curves) > 1
     if several:
         table.add_column("mitigation", overflow="fold")
-    table.add_column("λ", justify="right")
+    table.add_column("λ", justify="right", no_wrap=True, min_width=5)
     for metric in metrics:
         table.add_column(Text(metric.short), justify="right", no_wrap=True)
     for key, run in runs:
