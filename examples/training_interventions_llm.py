@@ -16,6 +16,7 @@ from equipoise.dso import (
     TrainInterventions,
     get_layernorms,
 )
+from equipoise.methods.dso import DsoSettings
 from equipoise.models import load
 from equipoise.scoring import score_options
 
@@ -27,6 +28,9 @@ def main() -> None:
     )
     parser.add_argument("--synthbias", metavar="CSV", help="SynthBias' file; built-in sentences without it")
     parser.add_argument("--out", default="interventions_llm.safetensors")
+    parser.add_argument(
+        "--steps", type=int, default=DsoSettings().steps, help="training steps; fewer are quicker"
+    )
     arguments = parser.parse_args()
 
     loaded = load(arguments.model)
@@ -35,6 +39,7 @@ def main() -> None:
         loaded.model,
         loaded.tokenizer,
         reward_fn=GenderParityRewardForSynthBias(),
+        settings=DsoSettings(steps=arguments.steps),
         progress=lambda state: print(f"step {state.step} of {state.steps}: {state.message}", flush=True),
     )
     trainer.train(loader)
