@@ -235,3 +235,31 @@ def test_every_public_name_is_there() -> None:
     assert set(equipoise.__all__) <= set(dir(equipoise))
     with pytest.raises(AttributeError):
         equipoise.nonsense  # noqa: B018
+
+
+SAMPLED = (
+    "steps=1",
+    "prompts=2",
+    "samples=2",
+    "tokens=2",
+    "validation_samples=1",
+    "passages=4",
+    "passage_tokens=8",
+)
+
+
+def test_free_text_is_fitted_from_samples(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Callable[..., str]
+) -> None:
+    out, text = tmp_path / "edit.safetensors", tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"{number} " + "words that stand in a row " * 8 for number in range(12)))
+    settings = [part for setting in SAMPLED for part in ("--set", setting)]
+    fit = ["fit", str(model), "--task", "toxicity", "--text", str(text), "--out", str(out), *settings]
+    assert run(fit) == 0
+    written = capsys.readouterr()
+    assert Intervention.load(out).provenance.config["task"] == "toxicity"
+    # One tiny step on a random model earns nothing: the file then changes nothing, and that is said.
+    assert ("changes nothing" in written.err) == (Intervention.load(out).nonzero == 0)
+    # The twin: closed answers don't know the settings of samples.
+    words = refused("fit", model, "--task", "pronouns", "--out", tmp_path / "other.safetensors", *settings)
+    assert "prompts" in words

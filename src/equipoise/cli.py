@@ -119,7 +119,7 @@ def audit(
 @app.command()
 def fit(
     model: Model,
-    task: Annotated[str, typer.Option("--task", help="As for audit.")],
+    task: Annotated[str, typer.Option("--task", help="As for audit, or toxicity, which is free text.")],
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
     method: Annotated[str, typer.Option("--method", help="How to find the edit.")] = "dso",
     setting: Annotated[
@@ -129,6 +129,9 @@ def fit(
     checkpoint: Annotated[
         str | None,
         typer.Option("--checkpoint", "--resume", metavar="FILE", help="Resume from here if it exists."),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="FILE", help="Plain text on which KL is kept low.")
     ] = None,
     dtype: Dtype = "float32",
     device: Device = None,
@@ -140,7 +143,7 @@ def fit(
     from .workflows.inputs import parse_settings
 
     with _progress() as report:
-        run(
+        found = run(
             model,
             task,
             method=method,
@@ -149,11 +152,18 @@ def fit(
             out=out,
             force=force,
             checkpoint=checkpoint,
+            text=text,
             dtype=dtype,
             device=device,
             progress=report,
         )
     _table(file_rows(out))
+    if not found.nonzero:
+        print(
+            "equipoise: no edit within the budgets did better on validation data than the model itself, so this one "
+            "changes nothing: allow more with --set kl=…, or --set steps=…",
+            file=sys.stderr,
+        )
 
 
 @app.command()

@@ -4,10 +4,10 @@ from .coreference import Coreference
 from .fingerprint import fingerprint
 from .item import Item, Message, Part, Prompt
 from .occupations import Occupation, occupations
-from .plain_text import load_text, plain_text
+from .plain_text import TextPart, load_text, plain_text
 from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
-from .registry import load_prompt_task, load_task, task_names
+from .registry import load_any_task, load_prompt_task, load_task, task_names
 from .synthbias import SynthBias
 from .task import Split, Task
 from .winobias import WinoBias
@@ -27,10 +27,12 @@ __all__ = [
     "Split",
     "SynthBias",
     "Task",
+    "TextPart",
     "Toxicity",
     "WinoBias",
     "WinoGender",
     "fingerprint",
+    "load_any_task",
     "load_prompt_task",
     "load_task",
     "load_text",

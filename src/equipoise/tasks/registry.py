@@ -62,3 +62,8 @@ def load_prompt_task(spec: str) -> PromptTask:
     if spec in _PROMPTS:
         return _PROMPTS[spec]()
     raise InputError(f"unknown free-text task {spec!r}: use one of {', '.join(_PROMPTS)}")
+
+
+def load_any_task(spec: str) -> Task | PromptTask:
+    """What a method can be fitted on: :func:`load_prompt_task` for a free-text task's name, else :func:`load_task`."""
+    return load_prompt_task(spec) if spec in _PROMPTS else load_task(spec)

@@ -15,7 +15,8 @@ from ..interventions import Intervention, attach
 from ..metrics import Budgets, OperatingPoint, Recommendation, recommend
 from ..models import LoadedModel, describe, load
 from ..reports import Advice, Generation, Results, Run, render_page
-from ..tasks import Task, fingerprint, load_text, plain_text
+from ..tasks import Task, fingerprint
+from ..versions import equipoise_version, versions
 from .about import about
 from .estimates import Intervals, Measured, best_baseline
 from .generate import generate, sample_prompts
@@ -27,10 +28,10 @@ from .inputs import (
     free_outputs,
     the_interventions,
     the_tasks,
+    the_text,
 )
 from .measure import Answers, Heldout, PlainText, TextMeasure
 from .progress import Report, part, silent
-from .versions import equipoise_version, versions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -138,7 +139,7 @@ def audit(
     found, name = ({}, None) if intervention is None else the_interventions(intervention, the_seeds)
     chosen_tasks = the_tasks(tasks)
     heldout = tuple(Heldout.of(task, the_seeds, limit) for task in chosen_tasks)
-    texts, text_name = _texts(text)
+    texts, text_name = the_text(text, "report")
     names = [f"passage {number}" for number in range(min(passages, len(texts)))]
     for part_of_task in heldout:
         Intervals.of(part_of_task, names, level)
@@ -200,14 +201,6 @@ def _settings(strengths: Sequence[float], keep: Sequence[float], steered: bool) 
             raise InputError(f"keep must be a share above 0 and up to 1, not {share:g}")
     shares: list[float | None] = [None, *dict.fromkeys(keep)]
     return tuple(Setting(share, strength) for share in shares for strength in strengths if strength > 0)
-
-
-def _texts(text: str | os.PathLike[str] | Sequence[str] | None) -> tuple[Sequence[str], str]:
-    if text is None:
-        return plain_text("report"), "equipoise's own"
-    if isinstance(text, (str, os.PathLike)):
-        return load_text(text), os.fspath(text)
-    return tuple(text), "given"
 
 
 def _measure(subject: _Audit, report: Report) -> dict[Setting, list[Measured]]:

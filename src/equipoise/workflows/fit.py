@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast, get_args, get_type_hints
@@ -14,8 +14,8 @@ from ..errors import InputError
 from ..interventions import Intervention
 from ..methods import METHODS
 from ..models import LoadedModel, load
-from ..tasks import Task
-from .inputs import check_seeds, free_output, the_tasks, writable
+from ..tasks import PromptTask, Task, load_any_task
+from .inputs import check_seeds, free_output, the_text, writable
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SUFFIX = ".safetensors"
 
 def fit(
     source: str | os.PathLike[str] | PreTrainedModel | LoadedModel,
-    task: str | Task,
+    task: str | Task | PromptTask,
     *,
     method: str = "dso",
     settings: Any | Mapping[str, str] | None = None,
@@ -34,6 +34,7 @@ def fit(
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
+    text: str | os.PathLike[str] | Sequence[str] | None = None,
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     progress: Report = silent,
@@ -42,13 +43,14 @@ def fit(
 
     Args:
         source: see :func:`equipoise.models.load`.
-        task: a name as on the command line, or a task.
+        task: a name as on the command line, or a task; a free-text one, such as ``toxicity``, is fitted from samples.
         method: one of :data:`equipoise.methods.METHODS`.
         settings: the method's own settings, or texts by name as ``--set`` takes them; None for its defaults.
         seed: decides the split and everything random.
         out: a ``.safetensors`` file for the result; None writes nothing.
         force: overwrite it.
         checkpoint: a file that an interrupted fit is resumed from, to the same result.
+        text: a text file, or passages, on which KL is kept low; by default our own, the half that no report uses.
         progress: called with the fraction done and a message.
 
     Raises :class:`InputError`, before anything long is done and with nothing written, for bad input.
@@ -57,19 +59,21 @@ def fit(
     if checkpoint is not None:
         writable(Path(checkpoint).parent)
     check_seeds([seed])
-    module = method_named(method)
-    parsed = parse(module, settings) if isinstance(settings, Mapping) else settings
-    (chosen,) = the_tasks(task)
+    chosen = load_any_task(task) if isinstance(task, str) else task
+    fitter = fitter_of(method, chosen)
+    parsed = parse(fitter, settings) if isinstance(settings, Mapping) else settings
+    passages, _ = the_text(text, "fit")
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)
     progress(0.0, f"fitting {method} on {chosen.name}")
     intervention = cast(
         Intervention,
-        module.fit(
+        fitter(
             loaded,
             chosen,
             seed=seed,
             settings=parsed,
+            text=passages,
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=lambda step: progress(step.fraction, step.message),
         ),
@@ -80,15 +84,24 @@ def fit(
     return intervention
 
 
-def method_named(name: str) -> ModuleType:
-    """The method's module. Raises :class:`InputError` that lists the methods there are."""
+def fitter_of(name: str, task: Task | PromptTask) -> Callable[..., Any]:
+    """The method's ``fit``, or for free text its ``fit_sampled``.
+
+    Raises :class:`InputError` that lists the methods there are, or says that this one needs closed answers.
+    """
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}: use one of {', '.join(METHODS)}")
-    return METHODS[name]
+    method: ModuleType = METHODS[name]
+    if isinstance(task, Task):
+        return cast(Callable[..., Any], method.fit)
+    found = getattr(method, "fit_sampled", None)
+    if found is None:
+        raise InputError(f"method {name!r} needs closed answers and task {task.name!r} is free text: use dso")
+    return cast(Callable[..., Any], found)
 
 
-def parse(method: ModuleType, given: Mapping[str, str]) -> Any:
-    """The method's settings from texts: whatever class its ``fit`` names for ``settings`` reads them."""
-    hint = get_type_hints(method.fit)["settings"]
+def parse(fitter: Callable[..., Any], given: Mapping[str, str]) -> Any:
+    """Settings from texts: whatever class the fitter names for ``settings`` reads them."""
+    hint = get_type_hints(fitter)["settings"]
     kind = next(one for one in (get_args(hint) or (hint,)) if hasattr(one, "parse"))
     return kind.parse(given)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..files import refuse_existing
 from ..interventions import Intervention
-from ..tasks import Task, load_task
+from ..tasks import Task, TextPart, load_task, load_text, plain_text
 
 Source = Intervention | str | os.PathLike[str]
 MOST_STRENGTHS = 1000
@@ -98,6 +98,17 @@ def the_tasks(tasks: str | Task | Sequence[str | Task]) -> tuple[Task, ...]:
         if names.count(name) > 1:
             raise InputError(f"the task {name!r} is given more than once: name each task once")
     return found
+
+
+def the_text(
+    text: str | os.PathLike[str] | Sequence[str] | None, part: TextPart
+) -> tuple[Sequence[str], str]:
+    """Plain passages and what to call them: a file's, as given, or by default one half of our own."""
+    if text is None:
+        return plain_text(part), "equipoise's own"
+    if isinstance(text, (str, os.PathLike)):
+        return load_text(text), os.fspath(text)
+    return tuple(text), "given"
 
 
 def the_interventions(
