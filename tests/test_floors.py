@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "equipoise"
 
 # From the ground up. Rooms of one floor don't import each other.
 FLOORS = (
-    ("errors",),
+    ("errors", "versions"),
     ("files",),
     ("metrics",),
     ("models",),

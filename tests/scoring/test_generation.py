@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
-from equipoise.scoring import generate, prompt_ids
+from equipoise.scoring import generate, generate_ids, prompt_ids
 from equipoise.tasks import Prompt
 
 NEW = 12
@@ -126,3 +126,15 @@ def test_nothing_to_continue() -> None:
     assert generate(model("Llama"), []) == []
     with pytest.raises(InputError, match="prompt 1 tokenises to nothing"):
         generate(model("Llama"), ["The nurse", ""])
+
+
+def test_tokens_end_with_the_end_token_and_not_with_padding() -> None:
+    loaded = tiny("Llama")
+    ids = prompt_ids(loaded.tokenizer, PROMPTS[0])
+    (whole,) = generate_ids(loaded, [ids], max_new_tokens=NEW, temperature=0.0, seed=0)
+    end = next(token for token in whole[1:] if token != whole[0])
+    place = whole.index(end)
+    loaded.model.generation_config.eos_token_id = end
+    found = generate_ids(loaded, [ids, ids[:2]], max_new_tokens=NEW, temperature=0.0, seed=0)
+    assert found[0] == whole[: place + 1]
+    assert len(whole) == NEW > place + 1

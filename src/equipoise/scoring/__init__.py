@@ -3,7 +3,7 @@
 from .answers import OptionScores, as_encoded, batch_logprobs, head_logprobs, run_backbone, score_options
 from .batching import AnswerBatch, answer_batches, collate
 from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_text, text_ids
-from .generation import generate
+from .generation import generate, generate_ids
 from .text import TextReference, TextScores, encode_passages, perplexity, score_text, text_reference
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "encode_all",
     "encode_passages",
     "generate",
+    "generate_ids",
     "head_logprobs",
     "perplexity",
     "prompt_ids",

@@ -38,25 +38,55 @@ def generate(
         raise InputError(
             f"prompt {[bool(row) for row in ids].index(False)} tokenises to nothing: give it a word"
         )
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    answers = [""] * len(ids)
+    found = generate_ids(
+        loaded, ids, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, batch_rows=batch_rows
+    )
+    return [str(loaded.tokenizer.decode(new, skip_special_tokens=True)) for new in found]
+
+
+def generate_ids(
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    seed: int,
+    batch_rows: int = 32,
+) -> list[list[int]]:
+    """As :func:`generate`, from tokens to tokens: up to and with the end token, without padding after it.
+
+    A text's log-probability under the tokens that it would be encoded to is not that of the tokens it was drawn as, so
+    whoever needs it keeps these.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers: list[list[int]] = [[] for _ in prompts]
+    ends = _end_tokens(loaded)
     devices = [loaded.device] if loaded.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_rows):
             index = order[start : start + batch_rows]
-            for i, new in zip(
-                index, _continue(loaded, [ids[i] for i in index], max_new_tokens, temperature), strict=True
-            ):
-                answers[i] = str(loaded.tokenizer.decode(new, skip_special_tokens=True))
+            found = _continue(loaded, [prompts[i] for i in index], max_new_tokens, temperature)
+            for i, new in zip(index, found, strict=True):
+                stop = next((place for place, token in enumerate(new) if token in ends), len(new) - 1)
+                answers[i] = new[: stop + 1]
     return answers
+
+
+def _end_tokens(loaded: LoadedModel) -> set[int]:
+    config = getattr(loaded.model, "generation_config", None)
+    ends = getattr(config, "eos_token_id", None)
+    if ends is None:
+        ends = loaded.tokenizer.eos_token_id
+    return set() if ends is None else {int(end) for end in (ends if isinstance(ends, list) else [ends])}
 
 
 def _continue(
     loaded: LoadedModel, rows: Sequence[Sequence[int]], max_new_tokens: int, temperature: float
 ) -> list[list[int]]:
     width = max(len(row) for row in rows)
-    pad = loaded.tokenizer.pad_token_id or 0
+    pad = loaded.tokenizer.pad_token_id
+    pad = 0 if pad is None else pad
     inputs = torch.tensor([[*[pad] * (width - len(row)), *row] for row in rows], device=loaded.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}

@@ -59,16 +59,23 @@ class TextReference:
         return sum(len(batch) for batch in self.batches)
 
 
-def encode_passages(loaded: LoadedModel, texts: Sequence[str], *, length: int = 64) -> Tensor:
+def encode_passages(
+    loaded: LoadedModel, texts: Sequence[str], *, length: int = 64, all_windows: bool = False
+) -> Tensor:
     """The first ``length`` tokens of every text that has so many, [n, length].
+
+    With ``all_windows`` a text gives as many consecutive windows as it has; a shorter rest is left out.
 
     Raises InputError if no text is long enough.
     """
-    ids = [text_ids(loaded.tokenizer, text)[:length] for text in texts]
-    whole = [row for row in ids if len(row) == length]
-    if not whole:
+    windows = []
+    for text in texts:
+        ids = text_ids(loaded.tokenizer, text)
+        starts = range(0, len(ids) - length + 1, length)
+        windows += [ids[start : start + length] for start in (starts if all_windows else starts[:1])]
+    if not windows:
         raise InputError(f"none of the {len(texts)} texts has {length} tokens: give longer passages")
-    return torch.tensor(whole)
+    return torch.tensor(windows)
 
 
 def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> TextReference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...files import write_atomic
+from ...models import LoadedModel
 from .validation import Validated
 
 
@@ -64,3 +66,19 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file: the fit is finished."""
         self._path.unlink(missing_ok=True)
+
+
+def checkpoint_key(
+    settings: object, data: str, loaded: LoadedModel, seed: int, passages: Sequence[str], reward: str = ""
+) -> str:
+    """What must be equal for a fit to go on from another's state, as a hash; ``settings`` is a dataclass."""
+    parts = [
+        repr(settings),
+        data,
+        loaded.fingerprint.to_json(),
+        str(loaded.dtype),
+        seed,
+        list(passages),
+        reward,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

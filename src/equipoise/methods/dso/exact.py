@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from ...models import LoadedModel
-from ...scoring import encode_all
+from ...scoring import encode_all, encode_passages
 from ...tasks import Item
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
-from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients, text_windows
+from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
 from .progress import Progress, Report
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse
@@ -80,7 +80,7 @@ class ExactFit:
         self._clear = [item for item in train if item.part == "unambiguous"]
         self._encoded = encode_all(loaded.tokenizer, self._ambiguous)
         self._clear_encoded = encode_all(loaded.tokenizer, self._clear)
-        passages = text_windows(loaded, text, settings.passage_tokens)
+        passages = encode_passages(loaded, text, length=settings.passage_tokens, all_windows=True)
         order = torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))
         held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))
         self._passages = passages[order[held : held + settings.passages]]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
-
-import torch
 
 from ...errors import InputError
 from ...interventions import Intervention, Provenance
 from ...models import LoadedModel
 from ...tasks import Task, fingerprint, plain_text
-from .checkpoint import Checkpoint
+from ...versions import versions
+from .checkpoint import Checkpoint, checkpoint_key
 from .exact import ExactFit
 from .progress import Report
 from .settings import DsoSettings
@@ -55,12 +51,11 @@ def fit(
             )
     passages = plain_text("fit") if text is None else text
     data = fingerprint([*split.train, *split.validation])
-    with working_copy(loaded, settings.precision) as working, _flushed_denormals():
+    with working_copy(loaded, settings.precision) as working:
         trainer = ExactFit(working, split.train, split.validation, task.outcomes, passages, settings, seed)
         saved = None
         if checkpoint is not None:
-            key = _key(settings, data, loaded, seed, passages)
-            saved = Checkpoint(checkpoint, key)
+            saved = Checkpoint(checkpoint, checkpoint_key(settings, data, loaded, seed, passages))
         vector, figures, base = trainer.run(saved, progress)
         edits = trainer.parameters.edits(vector)
     config: Mapping[str, object] = {
@@ -72,28 +67,9 @@ def fit(
         edits,
         "all",
         Provenance(
-            method="dso", config=config, model=loaded.fingerprint, data=data, versions=_versions(), seed=seed
+            method="dso", config=config, model=loaded.fingerprint, data=data, versions=versions(), seed=seed
         ),
     )
     if saved is not None:
         saved.remove()
     return found
-
-
-def _key(settings: DsoSettings, data: str, loaded: LoadedModel, seed: int, passages: Sequence[str]) -> str:
-    parts = [asdict(settings), data, loaded.fingerprint.to_json(), str(loaded.dtype), seed, list(passages)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in ("torch", "transformers")}
-
-
-class _flushed_denormals:
-    """Numbers below 1e-38 are zero meanwhile: softmax tails make products with them many times slower."""
-
-    def __enter__(self) -> None:
-        torch.set_flush_denormal(True)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_flush_denormal(False)

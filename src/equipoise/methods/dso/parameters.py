@@ -6,10 +6,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from ...errors import InputError
 from ...interventions import AffineEdit, LiveEdit, attach_live
 from ...models import LoadedModel, hidden_of
-from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, run_backbone, text_ids
+from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, run_backbone
 
 Heads = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """From log-probabilities [B, K] and the items' indices [B] to scalars a row, a list of [B]."""
@@ -71,20 +70,6 @@ def answer_gradients(
                 values[batch.index] = scalar.detach().float().cpu()
                 gradients[batch.index] = row_gradients(scalar, leaves, keep=number < len(scalars) - 1)
     return found
-
-
-def text_windows(loaded: LoadedModel, texts: Sequence[str], length: int) -> Tensor:
-    """Every text cut into consecutive windows of ``length`` tokens, [n, length]; a shorter rest is left out.
-
-    Raises InputError if no text is long enough.
-    """
-    windows = []
-    for text in texts:
-        ids = text_ids(loaded.tokenizer, text)
-        windows += [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
-    if not windows:
-        raise InputError(f"none of the {len(texts)} texts has {length} tokens: give longer passages")
-    return torch.tensor(windows)
 
 
 def text_gradients(

@@ -10,8 +10,6 @@ by its proximal step on the sum of all steps (regularised dual averaging, Xiao 2
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import random
 from collections.abc import Sequence
@@ -24,12 +22,12 @@ from torch import Tensor
 from ...errors import InputError
 from ...interventions import Intervention, Provenance, attach
 from ...models import LoadedModel
-from ...scoring import prompt_ids, score_text, text_reference
+from ...scoring import encode_passages, prompt_ids, score_text, text_reference
 from ...tasks import FreeTextItem, PromptTask, fingerprint, plain_text
 from ...tasks.rewards import Reward, evaluate_reward
-from .checkpoint import Checkpoint
-from .fit import _flushed_denormals, _versions
-from .parameters import NormParameters, text_gradients, text_windows
+from ...versions import versions
+from .checkpoint import Checkpoint, checkpoint_key
+from .parameters import NormParameters, text_gradients
 from .progress import Progress, Report
 from .sampled_data import Data, split_validation, taken, training_items
 from .sampled_settings import SampledSettings
@@ -89,23 +87,12 @@ def fit_sampled(
     items = training_items(data, seed)
     passages = plain_text("fit") if text is None else text
     hashed = fingerprint(items)
-    with working_copy(loaded, settings.precision) as working, _flushed_denormals():
+    with working_copy(loaded, settings.precision) as working:
         trainer = SampledFit(working, items, reward, passages, settings, seed)
         saved = None
         if checkpoint is not None:
             judge = getattr(reward, "__qualname__", type(reward).__qualname__)
-            parts = [
-                "sampled",
-                asdict(settings),
-                hashed,
-                judge,
-                loaded.fingerprint.to_json(),
-                str(loaded.dtype),
-                seed,
-                list(passages),
-            ]
-            key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-            saved = Checkpoint(checkpoint, key)
+            saved = Checkpoint(checkpoint, checkpoint_key(settings, hashed, loaded, seed, passages, judge))
         vector, figures, base = trainer.run(saved, progress)
         edits = trainer.parameters.edits(vector)
     config = {
@@ -122,7 +109,7 @@ def fit_sampled(
         config=config,
         model=loaded.fingerprint,
         data=hashed,
-        versions=_versions(),
+        versions=versions(),
         seed=seed,
     )
     if saved is not None:
@@ -148,7 +135,7 @@ class SampledFit:
         self._train, self._validation = split_validation(items, seed)
         self._train_ids = [prompt_ids(loaded.tokenizer, item.prompt) for item in self._train]
         self._validation_ids = [prompt_ids(loaded.tokenizer, item.prompt) for item in self._validation]
-        passages = text_windows(loaded, text, settings.passage_tokens)
+        passages = encode_passages(loaded, text, length=settings.passage_tokens, all_windows=True)
         order = torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))
         held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))
         self._passages = passages[order[held : held + settings.passages]]

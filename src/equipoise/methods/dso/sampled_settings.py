@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ...errors import InputError
-from .settings import Precision, parse_settings
+from .settings import Precision, parse_settings, require, require_budget, require_share, require_word
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,13 @@ class SampledSettings:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        least = {"samples": 2, "passage_tokens": 2}
-        for name in (
-            "steps",
-            "prompts",
-            "samples",
-            "tokens",
-            "validation_samples",
-            "passages",
-            "passage_tokens",
-        ):
-            if getattr(self, name) < least.get(name, 1):
-                raise InputError(
-                    f"dso setting {name}={getattr(self, name)}: it must be at least {least.get(name, 1)}"
-                )
-        for name in ("kl", "step_kl"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"dso setting {name}={getattr(self, name)}: a budget must be above 0")
+        counts = ("steps", "prompts", "tokens", "validation_samples", "passages")
+        require(self, {**dict.fromkeys(counts, 1), "samples": 2, "passage_tokens": 2})
+        require_budget(self, "kl", "step_kl")
+        require_share(self, "density")
         if not 0 <= self.momentum < 1:
             raise InputError(f"dso setting momentum={self.momentum}: it must be at least 0 and below 1")
-        if not 0 < self.density <= 1:
-            raise InputError(f"dso setting density={self.density}: a share must be above 0 and at most 1")
-        if self.precision not in get_args(Precision):
-            raise InputError(
-                f"dso setting precision={self.precision!r}: choose one of {', '.join(get_args(Precision))}"
-            )
+        require_word(self, "precision", get_args(Precision))
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> "SampledSettings":

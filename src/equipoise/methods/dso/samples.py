@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...models import LoadedModel, hidden_of
-from ...scoring import head_logprobs, run_backbone
+from ...scoring import generate_ids, head_logprobs, run_backbone
 from .parameters import NormParameters, row_gradients
 
 _ROWS = 64
@@ -31,23 +31,16 @@ class Completion:
 def sample(
     loaded: LoadedModel, prompts: Sequence[Sequence[int]], *, times: int, tokens: int, seed: int
 ) -> list[Completion]:
-    """``times`` completions of each prompt, prompt by prompt, from the model's own distribution (temperature 1).
-
-    Unlike :func:`equipoise.scoring.generate` it keeps the tokens: a text's log-probability under the tokens that
-    it would be encoded to is not that of the tokens it was drawn as.
-    """
-    rows = [number for number in range(len(prompts)) for _ in range(times)]
-    order = sorted(rows, key=lambda number: len(prompts[number]))
-    found: dict[int, list[Completion]] = {number: [] for number in range(len(prompts))}
-    devices = [loaded.device] if loaded.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), torch.inference_mode():
-        torch.manual_seed(seed)
-        for start in range(0, len(order), _ROWS):
-            part = order[start : start + _ROWS]
-            for number, new in zip(part, _continue(loaded, [prompts[i] for i in part], tokens), strict=True):
-                text = str(loaded.tokenizer.decode(new, skip_special_tokens=True))
-                found[number].append(Completion(number, tuple(prompts[number]), tuple(new), text))
-    return [completion for number in range(len(prompts)) for completion in found[number]]
+    """``times`` completions of each prompt, prompt by prompt, from the model's own distribution (temperature 1)."""
+    owners = [number for number in range(len(prompts)) for _ in range(times)]
+    rows = [prompts[number] for number in owners]
+    found = generate_ids(loaded, rows, max_new_tokens=tokens, temperature=1.0, seed=seed, batch_rows=_ROWS)
+    return [
+        Completion(
+            number, tuple(given), tuple(new), str(loaded.tokenizer.decode(new, skip_special_tokens=True))
+        )
+        for number, given, new in zip(owners, rows, found, strict=True)
+    ]
 
 
 def silence_floored(
@@ -124,39 +117,3 @@ def completion_logprobs(loaded: LoadedModel, completions: Sequence[Completion]) 
     logp = head_logprobs(loaded, hidden[owner, place].contiguous())
     said = logp.gather(1, ids[owner, place + 1][:, None])[:, 0]
     return torch.zeros(len(rows), device=said.device).index_add(0, owner, said)
-
-
-def _continue(loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    width = max(len(row) for row in rows)
-    ends = _end_tokens(loaded)
-    pad = loaded.tokenizer.pad_token_id
-    pad = next(iter(sorted(ends)), 0) if pad is None else pad
-    inputs = torch.tensor([[*[pad] * (width - len(row)), *row] for row in rows], device=loaded.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
-    out = loaded.model.generate(  # type: ignore[operator]
-        inputs,
-        attention_mask=mask,
-        max_new_tokens=tokens,
-        pad_token_id=pad,
-        repetition_penalty=1.0,
-        num_beams=1,
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-    )
-    return [_until_end(row[width:].tolist(), ends) for row in out]
-
-
-def _end_tokens(loaded: LoadedModel) -> set[int]:
-    config = getattr(loaded.model, "generation_config", None)
-    ends = getattr(config, "eos_token_id", None)
-    if ends is None:
-        ends = loaded.tokenizer.eos_token_id
-    return set() if ends is None else {int(end) for end in (ends if isinstance(ends, list) else [ends])}
-
-
-def _until_end(row: list[int], ends: set[int]) -> list[int]:
-    """Up to and with the first end token: choosing to stop is part of what was sampled, the padding is not."""
-    stop = next((i for i, token in enumerate(row) if token in ends), len(row) - 1)
-    return row[: stop + 1]

@@ -1,8 +1,8 @@
 """What can be set about a DSO fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from ...errors import InputError
 
@@ -47,25 +47,12 @@ class DsoSettings:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for name in ("steps", "items", "unambiguous", "passages"):
-            if getattr(self, name) < 1:
-                raise InputError(f"dso setting {name}={getattr(self, name)}: it must be at least 1")
-        if self.passage_tokens < 2:
-            raise InputError(f"dso setting passage_tokens={self.passage_tokens}: it must be at least 2")
-        for name in ("kl", "kl_unambiguous"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"dso setting {name}={getattr(self, name)}: a budget must be above 0")
-        for name in ("item_weight", "mass_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"dso setting {name}={getattr(self, name)}: a weight must be at least 0")
-        if not 0 < self.density <= 1:
-            raise InputError(f"dso setting density={self.density}: a share must be above 0 and at most 1")
-        for name in ("objective", "precision"):
-            if getattr(self, name) not in get_args(hints[name]):
-                raise InputError(
-                    f"dso setting {name}={getattr(self, name)!r}: choose one of {', '.join(get_args(hints[name]))}"
-                )
+        require(self, {"steps": 1, "items": 1, "unambiguous": 1, "passages": 1, "passage_tokens": 2})
+        require(self, {"item_weight": 0.0, "mass_weight": 0.0})
+        require_share(self, "density")
+        require_budget(self, "kl", "kl_unambiguous")
+        require_word(self, "objective", get_args(Objective))
+        require_word(self, "precision", get_args(Precision))
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> "DsoSettings":
@@ -91,3 +78,32 @@ def parse_settings(kind: type[T], method: str, given: Mapping[str, str]) -> T:
                 f"{method} setting {key}={text!r}: give a number, such as {known[key]}"
             ) from None
     return kind(**values)
+
+
+def require(settings: object, least: Mapping[str, float]) -> None:
+    """Raise InputError for a setting below its least value, or not finite."""
+    for name, value in least.items():
+        found = getattr(settings, name)
+        if not value <= found < float("inf"):
+            raise InputError(f"dso setting {name}={found}: it must be at least {value:g}")
+
+
+def require_budget(settings: object, *names: str) -> None:
+    """Raise InputError for a budget that isn't above 0."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise InputError(f"dso setting {name}={getattr(settings, name)}: a budget must be above 0")
+
+
+def require_share(settings: object, name: str) -> None:
+    """Raise InputError for a share outside (0, 1]."""
+    if not 0 < getattr(settings, name) <= 1:
+        raise InputError(
+            f"dso setting {name}={getattr(settings, name)}: a share must be above 0 and at most 1"
+        )
+
+
+def require_word(settings: object, name: str, words: Sequence[str]) -> None:
+    """Raise InputError, naming the words there are, for another one."""
+    if getattr(settings, name) not in words:
+        raise InputError(f"dso setting {name}={getattr(settings, name)!r}: choose one of {', '.join(words)}")
