@@ -23,6 +23,8 @@ def main() -> None:
     parser.add_argument("--keep", type=float, help="keep only this fraction of the entries, the strongest")
     parser.add_argument("--prompts", type=int, default=8)
     arguments = parser.parse_args()
+    if arguments.prompts < 1:
+        parser.error("--prompts must be at least 1")
 
     loaded = load(arguments.model)
     loader = CorefResolutionLoader()

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and one line with exit status 2 for everything that is wrong."""
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,7 +93,9 @@ def test_audit_writes_both_files_and_prints_the_table(
     results = Results.read(out / "results.json")
     assert [run.strength for run in results.runs] == [0, 1]
     assert results.runs[1].file == good and results.runs[1].mitigation == "dso"
-    assert results.command is not None and results.command.startswith("equipoise")
+    # What was run, and not the command line of the program that ran it.
+    assert results.command == shlex.join(["equipoise", *arguments])
+    assert results.command != shlex.join(["equipoise", *sys.argv[1:]])
     assert (out / "report.html").stat().st_size > 1000
 
 

@@ -329,6 +329,29 @@ class TestTrainInterventions:
         with pytest.raises(InputError, match="needs SampledSettings, not DsoSettings"):
             TrainInterventions(loaded, reward_fn=reward, settings=self.settings).train(loader)
 
+    def test_a_reward_made_from_parity_is_the_one_that_is_learned(self, loaded: LoadedModel) -> None:
+        calls: list[int] = []
+
+        class Louder(GenderParityRewardForSynthBias):
+            """Its expectation isn't the parity reward's, so nothing can be computed exactly."""
+
+            def __call__(self, completions: Sequence[str], input_metadata: Any = None) -> Tensor:
+                calls.append(len(completions))
+                return 2 * super().__call__(completions, input_metadata)
+
+        with pytest.raises(InputError, match="needs SampledSettings, not DsoSettings"):
+            TrainInterventions(loaded, reward_fn=Louder(), settings=self.settings).train(Small())
+        settings = SampledSettings(
+            steps=1, prompts=2, samples=2, tokens=2, validation_samples=1, passages=4, passage_tokens=8
+        )
+        TrainInterventions(loaded, reward_fn=Louder(), settings=settings).train(CorefResolutionLoader())
+        assert calls
+        # The twin: the parity reward itself is trained on exactly, and such settings are none of its.
+        with pytest.raises(InputError, match="needs DsoSettings, not SampledSettings"):
+            TrainInterventions(loaded, reward_fn=GenderParityRewardForSynthBias(), settings=settings).train(
+                Small()
+            )
+
     def test_saves_under_the_name_that_the_repository_uses(self, loaded: LoadedModel, tmp_path: Path) -> None:
         trainer = TrainInterventions(loaded, settings=self.settings)
         trainer.intervention = Intervention({"block.0.norm.0": AffineEdit(shift=torch.ones(48))})

@@ -27,14 +27,26 @@ app = typer.Typer(
 )
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A hub id, a folder, a .gguf file, or the alias smollm2.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A hub id, a folder, a .gguf file, or the alias smollm2 or gemma3-270m."
+    ),
 ]
 Tasks = Annotated[
     list[str],
     typer.Option("--task", help="pronouns, coreference, winobias:PATH, winogender:PATH, synthbias:PATH."),
 ]
 File = Annotated[
-    str | None, typer.Option("--intervention", metavar="FILE", help="A .safetensors file, or a sum, a+b.")
+    str | None,
+    typer.Option("--intervention", metavar="FILE", help="A .safetensors file, or a sum, a+b."),
+]
+FileOfSeeds = Annotated[
+    str | None,
+    typer.Option(
+        "--intervention",
+        metavar="FILE",
+        help="A .safetensors file, or a sum, a+b. {seed} in it stands for each seed.",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")]
@@ -44,6 +56,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Decides the split and everyth
 
 @app.command()
 def demo(
+    context: typer.Context,
     out: Annotated[
         str, typer.Option("--out", metavar="DIR", help="Where the three files go.")
     ] = "equipoise-demo",
@@ -54,16 +67,17 @@ def demo(
     from .workflows import demo as run
 
     with _progress() as report:
-        _, results = run(out, force=force, seed=seed, command=_command(), progress=report)
+        _, results = run(out, force=force, seed=seed, command=context.obj, progress=report)
     _show(results, out)
 
 
 @app.command()
 def audit(
+    context: typer.Context,
     model: Model,
     task: Tasks,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="For results.json and report.html.")],
-    intervention: File = None,
+    intervention: FileOfSeeds = None,
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
     ] = "0:1:0.1",
@@ -110,7 +124,7 @@ def audit(
             device=device,
             out=out,
             force=force,
-            command=_command(),
+            command=context.obj,
             progress=report,
         )
     _show(results, out)
@@ -234,8 +248,11 @@ def convert(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default the program's) and return its exit status: 0, 2 for bad input, 130 on Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        status = app(args=arguments, prog_name="equipoise", standalone_mode=False)
+        # Reports tell what made them, and a command's context knows only its own, parsed arguments.
+        command = shlex.join(["equipoise", *given])
+        status = app(args=given, prog_name="equipoise", standalone_mode=False, obj=command)
         return status if isinstance(status, int) else 0
     except InputError as error:
         return _refuse(str(error))
@@ -261,10 +278,6 @@ def main() -> None:
 def _refuse(message: str) -> int:
     print(f"equipoise: {message}", file=sys.stderr)
     return 2
-
-
-def _command() -> str:
-    return shlex.join(["equipoise", *sys.argv[1:]])
 
 
 @contextmanager

@@ -120,6 +120,28 @@ def test_several_seeds_give_each_seed_and_the_mean() -> None:
     assert both.seeds == (0, 1)
 
 
+def test_every_seed_has_its_own_interventions_cost_on_text() -> None:
+    """Two seeds share an intervention, and between them stands another: the order of measuring isn't the seeds'."""
+    shared, other = edit(model()), edit(model(), size=0.6, seed=1)
+    given = {0: shared, 1: other, 2: shared}
+    both = audit(model(), "pronouns", intervention=given, strengths=[1.0], seeds=(0, 1, 2), **FAST)
+    found = {run.seed: run for run in both.runs if run.strength == 1}
+    for seed, intervention in given.items():
+        (alone,) = [
+            run
+            for run in audit(
+                model(), "pronouns", intervention=intervention, strengths=[1.0], seeds=(seed,), **FAST
+            ).runs
+            if run.strength == 1
+        ]
+        for name in ("kl_to_base", "perplexity", "perplexity_ratio"):
+            assert found[seed].metrics[name].value == pytest.approx(alone.metrics[name].value), (seed, name)
+        assert found[seed].changes["perplexity"].value == pytest.approx(alone.changes["perplexity"].value)
+    costs = [found[seed].metrics["kl_to_base"].value for seed in (0, 1, 2)]
+    assert costs[1] > 1.5 * costs[0] and costs[2] == costs[0]
+    assert found[None].metrics["kl_to_base"].value == pytest.approx(np.mean(costs))
+
+
 def test_two_tasks_and_a_sparsified_intervention() -> None:
     results = audit(
         model(), ["pronouns", "coreference"], intervention=edit(model()), strengths=[1.0], keep=[0.1], **FAST
@@ -191,6 +213,18 @@ def test_too_few_items_are_refused_before_the_model_is_loaded(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+def test_too_few_long_passages_are_refused_before_anything_is_measured() -> None:
+    long, short = ("words that stand in a row " * 40, "too short")
+    steps: list[str] = []
+    given = {"limit": LIMIT, "passages": 12, "progress": lambda _, message: steps.append(message)}
+    with pytest.raises(InputError, match=r"longer or more passages \(--text, --passages\)") as caught:
+        audit(model(), "pronouns", text=[long] * 3 + [short] * 9, **given)
+    assert "--limit" not in str(caught.value)
+    assert not any("measuring" in step for step in steps)
+    audit(model(), "pronouns", text=[long] * 6 + [short] * 6, **given)
+    assert any("measuring" in step for step in steps)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -203,6 +237,8 @@ def test_too_few_items_are_refused_before_the_model_is_loaded(tmp_path: Path) ->
         ({"target": 2.0}, "the target is 2"),
         ({"level": 1.0}, "level"),
         ({"limit": 0}, "limit"),
+        ({"passages": 0}, "passages is 0"),
+        ({"passages": -1}, "passages is -1"),
         ({"keep": [0.1]}, "needs an intervention"),
         ({"intervention": "missing.safetensors"}, "missing.safetensors"),
         ({"intervention": {}, "seeds": (3,)}, "no intervention for seed 3"),
@@ -232,6 +268,24 @@ def test_progress_rises_from_zero_to_one() -> None:
         **FAST,
     )
     assert seen == sorted(seen) and seen[0] == 0 and seen[-1] == 1
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_the_progress_of_intervals_reaches_their_last_setting(seeds: tuple[int, ...]) -> None:
+    seen: list[float] = []
+    strengths = [0.25, 0.5, 1.0]
+    audit(
+        model(),
+        "pronouns",
+        intervention=edit(model()),
+        strengths=strengths,
+        seeds=seeds,
+        progress=lambda fraction, message: seen.append(fraction) if "intervals" in message else None,
+        **FAST,
+    )
+    settings = 1 + len(strengths)
+    assert len(seen) == settings
+    assert (seen[-1] - seen[0]) / (0.95 - 0.85) == pytest.approx((settings - 1) / settings)
 
 
 def test_an_intervention_on_the_answer_costs_on_text() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,26 +11,28 @@ import torch
 from ..errors import InputError
 from ..files import write_atomic
 from ..interventions import Intervention, attach
-from ..metrics import Budgets, OperatingPoint, Recommendation, recommend
+from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
-from ..reports import Advice, Generation, Results, Run, render_page
+from ..reports import Advice, Generation, Results, render_page
 from ..tasks import Task, fingerprint
 from ..versions import equipoise_version, versions
 from .about import about
-from .estimates import Intervals, Measured, best_baseline
+from .estimates import Intervals, Measured, draw_items, draw_text
 from .generate import generate, sample_prompts
 from .inputs import (
     Source,
     check_seeds,
     check_strengths,
-    fraction,
     free_outputs,
+    limited,
     the_interventions,
     the_tasks,
     the_text,
+    within,
 )
 from .measure import Answers, Heldout, PlainText, TextMeasure
 from .progress import Report, part, silent
+from .runs import BASE, Setting, Subject, make_runs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,36 +44,6 @@ LENGTH = 64
 OUTPUTS = ("results.json", "report.html")
 NEW_TOKENS = 24
 TEMPERATURE = 0.8
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One mitigation setting: the kept share of its entries (None: all) and λ."""
-
-    keep: float | None
-    strength: float
-
-
-BASE = Setting(None, 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Audit:
-    """What an audit is about; everything in it is checked."""
-
-    loaded: LoadedModel
-    heldout: tuple[Heldout, ...]
-    text: PlainText
-    seeds: tuple[int, ...]
-    interventions: Mapping[int, Intervention]
-    file: str | None
-    settings: tuple[Setting, ...]
-
-    @property
-    def mitigation(self) -> str | None:
-        """The method's name; None for the base model alone."""
-        first = next(iter(self.interventions.values()), None)
-        return None if first is None else first.provenance.method
 
 
 def audit(
@@ -108,7 +79,7 @@ def audit(
         strengths: λ ≥ 0; the base model, λ = 0, is always measured.
         seeds: each decides a split. Several give each seed's numbers, and their mean as the runs without a seed.
         target, kl_budget, accuracy_drop: what the recommended strength must reach and may cost: per-occupation
-            bias, nats a token on plain text, and a drop of unambiguous accuracy. None sets no limit.
+            bias, nats a token on plain text, and a drop of unambiguous accuracy. None sets no limit on what it costs.
         keep: shares in (0, 1]; for each, the intervention with only its strongest entries is measured as well.
         limit: at most so many held-out items of each part and seed; None takes all.
         text: a text file, or passages, for KL and perplexity; by default our own, the half that no fit looks at.
@@ -126,34 +97,35 @@ def audit(
     """
     folder = None if out is None else free_outputs(out, OUTPUTS, force=force)
     budgets = Budgets(
-        bias=fraction(target, "the target") or 0.0,
-        kl=fraction(kl_budget, "the KL budget", float("inf")),
-        accuracy_drop=fraction(accuracy_drop, "the accuracy drop"),
+        bias=within(target, "the target"),
+        kl=limited(kl_budget, "the KL budget", float("inf")),
+        accuracy_drop=limited(accuracy_drop, "the accuracy drop"),
     )
     if not 0 < level < 1:
         raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
     if limit is not None and limit < 1:
         raise InputError(f"the limit is {limit}, but must be at least 1")
+    if passages < 1:
+        raise InputError(f"passages is {passages}, but must be at least 1")
     the_seeds = check_seeds(seeds)
     settings = _settings(check_strengths(strengths), keep, intervention is not None)
     found, name = ({}, None) if intervention is None else the_interventions(intervention, the_seeds)
     chosen_tasks = the_tasks(tasks)
     heldout = tuple(Heldout.of(task, the_seeds, limit) for task in chosen_tasks)
     texts, text_name = the_text(text, "report")
-    names = [f"passage {number}" for number in range(min(passages, len(texts)))]
-    for part_of_task in heldout:
-        Intervals.of(part_of_task, names, level)
+    item_draws = [draw_items(part_of_task, level) for part_of_task in heldout]
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)
     for one in {id(value): value for value in found.values()}.values():
         one.check(loaded)
-    for part_of_task in heldout:
-        part_of_task.encode(loaded)
+    encoded = tuple(part_of_task.encode(loaded) for part_of_task in heldout)
     plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
-    subject = _Audit(loaded, heldout, plain, the_seeds, found, file or name, settings)
+    text_draws = draw_text(plain.names, level)
+    intervals = [Intervals(answers, judged, text_draws) for answers, judged in item_draws]
+    subject = Subject(loaded, heldout, encoded, plain, the_seeds, found, file or name, settings)
 
     measured = _measure(subject, part(progress, 0.02, 0.85))
-    runs, points = _runs(subject, measured, level, part(progress, 0.85, 0.95))
+    runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
     advice = recommend(points, budgets) if found else None
     progress(0.95, "generating")
     generations, sampling = _generations(subject, advice)
@@ -203,7 +175,7 @@ def _settings(strengths: Sequence[float], keep: Sequence[float], steered: bool) 
     return tuple(Setting(share, strength) for share in shares for strength in strengths if strength > 0)
 
 
-def _measure(subject: _Audit, report: Report) -> dict[Setting, list[Measured]]:
+def _measure(subject: Subject, report: Report) -> dict[Setting, list[Measured]]:
     """Every setting, the base model first; for each, one :class:`Measured` a task."""
     distinct = {id(value): value for value in subject.interventions.values()}
     total = 1 + len(subject.settings) * len(distinct)
@@ -215,13 +187,16 @@ def _measure(subject: _Audit, report: Report) -> dict[Setting, list[Measured]]:
         done += 1
 
     step("measuring the base model")
-    answers = [part.measure(subject.loaded) for part in subject.heldout]
-    text = subject.text.measure(subject.loaded)
-    found = {BASE: [Measured(_in_order(subject, one), (text,)) for one in answers]}
+    answers = [
+        heldout.measure(subject.loaded, encoded)
+        for heldout, encoded in zip(subject.heldout, subject.encoded, strict=True)
+    ]
+    unsteered = dict.fromkeys(subject.seeds, subject.text.measure(subject.loaded))
+    found = {BASE: [_measured(subject, one, unsteered) for one in answers]}
     by_setting: dict[Setting, list[dict[int, Answers]]] = {
         setting: [{} for _ in subject.heldout] for setting in subject.settings
     }
-    texts: dict[Setting, list[TextMeasure]] = {setting: [] for setting in subject.settings}
+    texts: dict[Setting, dict[int, TextMeasure]] = {setting: {} for setting in subject.settings}
     for key, whole in distinct.items():
         seeds = [seed for seed in subject.seeds if id(subject.interventions[seed]) == key]
         for keep in dict.fromkeys(setting.keep for setting in subject.settings):
@@ -234,13 +209,12 @@ def _measure(subject: _Audit, report: Report) -> dict[Setting, list[Measured]]:
                     handle.strength = setting.strength
                     for number, part_of_task in enumerate(subject.heldout):
                         by_setting[setting][number] |= part_of_task.measure(
-                            subject.loaded, seeds=seeds, attached=handle
+                            subject.loaded, subject.encoded[number], seeds=seeds, attached=handle
                         )
-                    texts[setting].append(subject.text.measure(subject.loaded, attached=handle))
+                    text = subject.text.measure(subject.loaded, attached=handle)
+                    texts[setting] |= dict.fromkeys(seeds, text)
     for setting in subject.settings:
-        found[setting] = [
-            Measured(_in_order(subject, one), tuple(texts[setting])) for one in by_setting[setting]
-        ]
+        found[setting] = [_measured(subject, one, texts[setting]) for one in by_setting[setting]]
     return found
 
 
@@ -252,97 +226,9 @@ def _of_seed(seeds: Sequence[int], distinct: Mapping[int, Intervention]) -> str:
     return "" if len(distinct) == 1 else f", seed {', '.join(map(str, seeds))}"
 
 
-def _in_order(subject: _Audit, answers: Mapping[int, Answers]) -> tuple[Answers, ...]:
-    return tuple(answers[seed] for seed in subject.seeds)
-
-
-def _runs(
-    subject: _Audit, measured: Mapping[Setting, Sequence[Measured]], level: float, report: Report
-) -> tuple[list[Run], list[OperatingPoint]]:
-    """The runs in order of task and setting, and what the recommendation looks at."""
-    runs: list[Run] = []
-    summaries: dict[Setting, list[Run]] = {setting: [] for setting in measured}
-    total = len(subject.heldout) * len(measured)
-    for number, heldout in enumerate(subject.heldout):
-        intervals = Intervals.of(heldout, subject.text.names, level)
-        for setting, of_tasks in measured.items():
-            report((len(runs) / (len(subject.seeds) + 1)) / max(total, 1), "computing intervals")
-            base, now = measured[BASE][number], of_tasks[number]
-            before = _before(setting, measured, number)
-            several = len(subject.seeds) > 1
-            summary = _run(
-                subject,
-                heldout,
-                setting,
-                None if several else subject.seeds[0],
-                (now, base, before),
-                intervals,
-            )
-            runs.append(summary)
-            summaries[setting].append(summary)
-            for index, seed in enumerate(subject.seeds if several else ()):
-                parts = tuple(None if m is None else _one(m, index) for m in (now, base, before))
-                assert parts[0] is not None and parts[1] is not None
-                runs.append(_run(subject, heldout, setting, seed, (parts[0], parts[1], parts[2]), intervals))
-    points = [
-        _point(setting.strength, of_tasks) for setting, of_tasks in summaries.items() if setting.keep is None
-    ]
-    return runs, points
-
-
-def _before(setting: Setting, measured: Mapping[Setting, Sequence[Measured]], number: int) -> Measured | None:
-    """The same at the next lower strength; None for the base model."""
-    if setting == BASE:
-        return None
-    lower = [other for other in measured if other.keep == setting.keep and other.strength < setting.strength]
-    nearest = max(lower, key=lambda other: other.strength, default=BASE)
-    return measured[nearest][number]
-
-
-def _one(measured: Measured, index: int) -> Measured:
-    """One seed of several."""
-    return Measured((measured.answers[index],), (measured.texts[min(index, len(measured.texts) - 1)],))
-
-
-def _run(
-    subject: _Audit,
-    heldout: Heldout,
-    setting: Setting,
-    seed: int | None,
-    measured: tuple[Measured, Measured, Measured | None],
-    intervals: Intervals,
-) -> Run:
-    now, base, before = measured
-    is_base = setting == BASE
-    return Run(
-        task=heldout.task.name,
-        mitigation=None if is_base else subject.mitigation,
-        strength=setting.strength,
-        n=now.n,
-        metrics=intervals.metrics(now, base),
-        groups=intervals.groups(now),
-        file=None if is_base else subject.file,
-        keep=setting.keep,
-        seed=seed,
-        changes={} if is_base else intervals.changes(now, base),
-        baseline=best_baseline(now.judged),
-        extra={}
-        if before is None
-        else {"step": {"per_occupation_bias": intervals.step(now, before).as_dict()}},
-    )
-
-
-def _point(strength: float, runs: Sequence[Run]) -> OperatingPoint:
-    biases = {run.task: run.metrics["per_occupation_bias"] for run in runs}
-    first = runs[0].metrics
-    return OperatingPoint(
-        strength=strength,
-        bias={task: estimate for task, estimate in biases.items() if estimate is not None},
-        kl=first["kl_to_base"],
-        # A task without unambiguous items has no accuracy to lose.
-        accuracy={run.task: run.metrics["unambiguous_accuracy"] for run in runs},
-        perplexity_ratio=first["perplexity_ratio"],
-    )
+def _measured(subject: Subject, answers: Mapping[int, Answers], texts: Mapping[int, TextMeasure]) -> Measured:
+    seeds = subject.seeds
+    return Measured(tuple(answers[seed] for seed in seeds), tuple(texts[seed] for seed in seeds))
 
 
 def _advice(advice: Recommendation, mitigation: str | None) -> Advice:
@@ -356,7 +242,7 @@ def _advice(advice: Recommendation, mitigation: str | None) -> Advice:
     )
 
 
-def _generations(subject: _Audit, advice: Recommendation | None) -> tuple[tuple[Generation, ...], str]:
+def _generations(subject: Subject, advice: Recommendation | None) -> tuple[tuple[Generation, ...], str]:
     """A few held-out prompts, greedy and sampled, without and with the intervention at the recommended strength."""
     first = subject.heldout[0]
     rows = first.of_part("ambiguous", subject.seeds[0])

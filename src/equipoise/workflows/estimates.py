@@ -27,7 +27,7 @@ _TWO_WAY = ("stereotype_gap", "greedy_stereotype_gap")
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One task at one setting: answers and text, one entry a seed (texts that don't depend on the seed: one)."""
+    """One task at one setting: answers and text, one entry a seed, in the seeds' order."""
 
     answers: tuple[Answers, ...]
     texts: tuple[TextMeasure, ...]
@@ -56,27 +56,6 @@ class Intervals:
     judged: Bootstrap | None
     text: Bootstrap
 
-    @classmethod
-    def of(cls, heldout: Heldout, passages: Sequence[str], level: float) -> Intervals:
-        """Raises :class:`InputError` if a seed has too few groups or templates; nothing need be measured for that."""
-        name = f"task {heldout.task.name!r}"
-        parts = {}
-        for part in ("ambiguous", "unambiguous"):
-            groups: set[str] = set()
-            templates: set[str] = set()
-            for seed in heldout.rows:
-                items = [heldout.items[row] for row in heldout.of_part(part, seed)]
-                if items:
-                    own_groups = {group for item in items for group in item.groups}
-                    own_templates = {item.template for item in items}
-                    _bootstrap(own_groups, own_templates, level, f"{name}, {part} part, seed {seed}", draws=1)
-                    groups |= own_groups
-                    templates |= own_templates
-            parts[part] = _bootstrap(groups, templates, level, name) if groups else None
-        answers = parts["ambiguous"]
-        assert answers is not None
-        return cls(answers, parts["unambiguous"], _bootstrap(set(passages), set(), level, "the plain text"))
-
     def metrics(self, now: Measured, base: Measured) -> Estimates:
         """All metrics of a setting."""
         judged = now.judged
@@ -92,8 +71,8 @@ class Intervals:
         found["kl_to_base"] = self.text.estimate(metrics.kl_to_base, _divergences(now))
         found["perplexity"] = self.text.estimate(metrics.perplexity, _likelihoods(now))
         ratios = [
-            text.likelihood.relative_to(base.texts[min(i, len(base.texts) - 1)].likelihood)
-            for i, text in enumerate(now.texts)
+            text.likelihood.relative_to(before.likelihood)
+            for text, before in zip(now.texts, base.texts, strict=True)
         ]
         found["perplexity_ratio"] = self.text.estimate(metrics.perplexity, ratios)
         return found
@@ -109,11 +88,7 @@ class Intervals:
             if self.judged is not None and now.judged
             else None
         )
-        before = _likelihoods(base)
-        after = _likelihoods(now)
-        if len(before) < len(after):
-            before = before * len(after)
-        found["perplexity"] = self.text.difference(metrics.perplexity, after, before)
+        found["perplexity"] = self.text.difference(metrics.perplexity, _likelihoods(now), _likelihoods(base))
         return found
 
     def step(self, now: Measured, before: Measured) -> Estimate:
@@ -131,6 +106,50 @@ class Intervals:
         return None if self.judged is None or not judged else self.judged.estimate(statistic, judged)
 
 
+def draw_items(heldout: Heldout, level: float) -> tuple[Bootstrap, Bootstrap | None]:
+    """The draws for ambiguous and for unambiguous items (None if there are none); nothing need be measured for them.
+
+    Raises :class:`InputError` if a seed has too few groups or templates.
+    """
+    name = f"task {heldout.task.name!r}"
+    parts = {}
+    for part in ("ambiguous", "unambiguous"):
+        groups: set[str] = set()
+        templates: set[str] = set()
+        for seed in heldout.rows:
+            items = [heldout.items[row] for row in heldout.of_part(part, seed)]
+            if items:
+                own_groups = {group for item in items for group in item.groups}
+                own_templates = {item.template for item in items}
+                _bootstrap(own_groups, own_templates, level, f"{name}, {part} part, seed {seed}", draws=1)
+                groups |= own_groups
+                templates |= own_templates
+        parts[part] = _bootstrap(groups, templates, level, name) if groups else None
+    answers = parts["ambiguous"]
+    assert answers is not None
+    return answers, parts["unambiguous"]
+
+
+def draw_text(passages: Sequence[str], level: float) -> Bootstrap:
+    """The draws for plain text, by the passages' names. Raises :class:`InputError` for too few."""
+    remedy = "give longer or more passages (--text, --passages)"
+    return _bootstrap(set(passages), set(), level, "the plain text", remedy=remedy)
+
+
+def _bootstrap(
+    groups: set[str],
+    templates: set[str],
+    level: float,
+    what: str,
+    draws: int = 1000,
+    remedy: str = "give more, or raise --limit",
+) -> Bootstrap:
+    try:
+        return Bootstrap(groups, templates, level=level, draws=draws)
+    except TooFewClusters as error:
+        raise InputError(f"{what}: {error}; {remedy}") from None
+
+
 def best_baseline(judged: Sequence[Judgements]) -> str | None:
     """The trivial baseline that is right most often, over all seeds; None without unambiguous items."""
     shared = (
@@ -140,15 +159,6 @@ def best_baseline(judged: Sequence[Judgements]) -> str | None:
         name: sum(float(j.baselines[name].mean()) for j in judged) for name in shared
     }
     return max(shared, key=right.__getitem__, default=None)
-
-
-def _bootstrap(
-    groups: set[str], templates: set[str], level: float, what: str, draws: int = 1000
-) -> Bootstrap:
-    try:
-        return Bootstrap(groups, templates, level=level, draws=draws)
-    except TooFewClusters as error:
-        raise InputError(f"{what}: {error}; give more, or raise --limit") from None
 
 
 def _two_way(measured: Measured) -> bool:

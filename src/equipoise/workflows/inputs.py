@@ -117,7 +117,7 @@ def the_interventions(
     """An intervention for each seed, and the file's name as given (None for a value that came from no file).
 
     ``given`` is one intervention for all seeds (a value, a file, or a sum of files), a mapping from seed to
-    intervention, or a file name with ``{seed}`` in it. Equal files become one value.
+    intervention, or a file name with ``{seed}`` in it.
     """
     if isinstance(given, Mapping):
         lacking = [seed for seed in seeds if seed not in given]
@@ -134,11 +134,16 @@ def the_interventions(
     return dict.fromkeys(seeds, Intervention.load(name)), name
 
 
-def fraction(value: float | None, what: str, most: float = 1.0) -> float | None:
-    """``value`` if it is None or within [0, most]."""
-    if value is not None and not 0 <= value <= most:
+def within(value: float, what: str, most: float = 1.0) -> float:
+    """``value`` if it lies in [0, most]. Raises :class:`InputError` otherwise."""
+    if not 0 <= value <= most:
         raise InputError(f"{what} is {value:g}, but must be from 0 to {most:g}")
     return value
+
+
+def limited(value: float | None, what: str, most: float = 1.0) -> float | None:
+    """As :func:`within`, but None is allowed: no limit."""
+    return None if value is None else within(value, what, most)
 
 
 def free_outputs(folder: str | os.PathLike[str], names: Sequence[str], *, force: bool) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -72,31 +71,31 @@ class Heldout:
             rows[seed] = np.array([place[item.id] for item in heldout], dtype=np.intp)
         return cls(task, tuple(items), rows)
 
-    @cached_property
-    def _encoded(self) -> dict[int, list[EncodedItem]]:
-        return {}
-
     def encode(self, loaded: LoadedModel) -> list[EncodedItem]:
-        """All items as the model's tokens; done once a model. Raises for options that can't be told apart."""
-        if id(loaded) not in self._encoded:
-            self._encoded[id(loaded)] = encode_all(loaded.tokenizer, self.items)
-        return self._encoded[id(loaded)]
+        """All items as the model's tokens, in order. Raises :class:`InputError` for options that are not distinct."""
+        return encode_all(loaded.tokenizer, self.items)
 
     def of_part(self, part: str, seed: int) -> NDArray[np.intp]:
         """The rows of one part in one seed's set."""
         return np.array([row for row in self.rows[seed] if self.items[row].part == part], dtype=np.intp)
 
     def measure(
-        self, loaded: LoadedModel, *, seeds: Sequence[int] | None = None, attached: Attached | None = None
+        self,
+        loaded: LoadedModel,
+        encoded: Sequence[EncodedItem],
+        *,
+        seeds: Sequence[int] | None = None,
+        attached: Attached | None = None,
     ) -> dict[int, Answers]:
         """Score the items with whatever steers now; what several seeds hold out is scored once.
 
         Args:
+            loaded: the model.
+            encoded: what :meth:`encode` gave for it.
             seeds: of these seeds only.
             attached: the handle of what steers, for interventions whose token scope is ``answer``.
         """
         wanted = tuple(self.rows) if seeds is None else tuple(seeds)
-        encoded = self.encode(loaded)
         needed = sorted({int(row) for seed in wanted for row in self.rows[seed]})
         scores = score_options(loaded, [encoded[row] for row in needed], attached=attached)
         position = {row: index for index, row in enumerate(needed)}
