@@ -1,5 +1,6 @@
 """DSO's fit on tiny models: it lowers bias within its budgets, repeats itself, resumes, and leaves the model alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from equipoise.errors import InputError
 from equipoise.interventions import Intervention, attach
 from equipoise.methods.dso import DsoSettings, Progress, fit
 from equipoise.methods.dso.exact import balanced
+from equipoise.methods.dso.validation import Validation
 from equipoise.methods.dso.working_copy import working_copy
 from equipoise.metrics import Responses, per_occupation_bias
 from equipoise.models import LoadedModel
-from equipoise.scoring import score_options
-from equipoise.tasks import Item, Task
+from equipoise.scoring import encode_passages, score_options
+from equipoise.tasks import Item, Task, plain_text
 
 
 def run(loaded: LoadedModel, task: Task, seed: int = 0, **more: Any) -> Intervention:
@@ -240,3 +242,24 @@ def test_balanced_takes_every_group_equally_often() -> None:
     assert balanced(items, 60, 4, 1) != balanced(items, 60, 3, 1)
     rounds = [i for step in range(5) for i in balanced(items, 40, 3, step)]
     assert sorted(rounds) == list(range(len(items)))
+
+
+def test_balanced_takes_items_of_two_groups_for_either() -> None:
+    whole = [item for item in TinyTask().items() if item.part == "ambiguous"]
+    names = {item.groups[0] for item in whole}
+    # By first mention alone there would be one group, and which others come up would be left to chance.
+    pairs = [replace(item, groups=("everybody", item.groups[0])) for item in whole]
+    chosen = balanced(pairs, len(names) + 1, 0, 0)
+    assert {pairs[i].groups[1] for i in chosen} == names
+
+
+def test_validation_reads_the_least_mass_as_metrics_do(llama: LoadedModel) -> None:
+    long = (" he" + " whatever comes after" * 2, " she" + " whatever comes after" * 2)
+    task = TinyTask(long, clear=False)
+    items = list(task.split(0).validation)
+    mass = score_options(llama, items).probabilities.sum(1)
+    assert mass.max() < 1e-30
+    passages = encode_passages(llama, plain_text("fit")[:3], length=8)
+    assert Validation(llama, items, task.outcomes, passages)(None).bias == pytest.approx(
+        measured(llama, task, items), rel=1e-4
+    )

@@ -191,3 +191,10 @@ def test_bf16_is_near_fp32(name: str) -> None:
     there = exact > -np.inf
     assert rough.dtype == np.float64
     assert np.median(np.abs(exact[there] - rough[there]) / (1 + np.abs(exact[there]))) < 0.02
+
+
+def test_items_may_be_encoded_already_or_not() -> None:
+    loaded = model("Llama")
+    items = many_token_items()[:6]
+    mixed = [one if place % 2 else encode_all(loaded.tokenizer, [one])[0] for place, one in enumerate(items)]
+    np.testing.assert_array_equal(score_options(loaded, mixed).logp, score_options(loaded, items).logp)

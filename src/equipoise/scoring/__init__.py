@@ -1,10 +1,11 @@
 """Scoring: how probable closed answers and running text are, and seeded generation."""
 
-from .answers import OptionScores, as_encoded, batch_logprobs, head_logprobs, run_backbone, score_options
+from .answers import OptionScores, batch_logprobs, head_logprobs, run_backbone, score_options
 from .batching import AnswerBatch, answer_batches, collate
 from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_text, text_ids
 from .generation import generate, generate_ids
-from .text import TextReference, TextScores, encode_passages, perplexity, score_text, text_reference
+from .outcomes import by_outcome, decisions, responses
+from .text import TextReference, TextScores, encode_passages, score_text, text_reference
 
 __all__ = [
     "AnswerBatch",
@@ -13,18 +14,19 @@ __all__ = [
     "TextReference",
     "TextScores",
     "answer_batches",
-    "as_encoded",
     "batch_logprobs",
+    "by_outcome",
     "collate",
+    "decisions",
     "encode",
     "encode_all",
     "encode_passages",
     "generate",
     "generate_ids",
     "head_logprobs",
-    "perplexity",
     "prompt_ids",
     "prompt_text",
+    "responses",
     "run_backbone",
     "score_options",
     "score_text",

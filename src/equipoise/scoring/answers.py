@@ -13,7 +13,7 @@ from ..interventions import Attached
 from ..models import LoadedModel, hidden_of
 from ..tasks import Item
 from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
-from .encoding import EncodedItem, encode_all
+from .encoding import EncodedItem, encode
 
 # Below this, a pass of its own costs more than the tokens that it saves.
 _WORTH_SHARING = 256
@@ -50,7 +50,7 @@ class OptionScores:
 
 def score_options(
     loaded: LoadedModel,
-    items: Sequence[Item] | Sequence[EncodedItem],
+    items: Sequence[Item | EncodedItem],
     *,
     attached: Attached | None = None,
     share_prefixes: bool = True,
@@ -69,7 +69,7 @@ def score_options(
 
     Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`).
     """
-    encoded = as_encoded(loaded, items)
+    encoded = [one if isinstance(one, EncodedItem) else encode(loaded.tokenizer, one) for one in items]
     width = max((len(item.options) for item in encoded), default=0)
     logp = np.full((len(encoded), width), -np.inf)
     begins = np.zeros(len(encoded), dtype=bool)
@@ -80,14 +80,6 @@ def score_options(
             logp[rows, : found.shape[1]] = found.double().cpu().numpy()
             begins[rows] = ((batch.first == top.cpu()[:, None]) & batch.valid).any(1).numpy()
     return OptionScores(logp, begins)
-
-
-def as_encoded(loaded: LoadedModel, items: Sequence[Item] | Sequence[EncodedItem]) -> list[EncodedItem]:
-    """Items as tokens; those that are encoded already stay as they are."""
-    plain = [item for item in items if isinstance(item, Item)]
-    if plain:
-        return encode_all(loaded.tokenizer, plain)
-    return [item for item in items if isinstance(item, EncodedItem)]
 
 
 def batch_logprobs(

@@ -108,13 +108,6 @@ def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
     return TextScores(np.concatenate(nll), np.maximum(np.concatenate(kl), 0.0), tokens)
 
 
-def perplexity(loaded: LoadedModel, texts: Sequence[str], *, length: int = 64) -> float:
-    """Perplexity of the first ``length`` tokens of each text with whatever steers now."""
-    return score_text(
-        loaded, text_reference(loaded, encode_passages(loaded, texts, length=length))
-    ).perplexity
-
-
 def _states(loaded: LoadedModel, batch: Tensor) -> Tensor:
     """[n · (T − 1), d]: the states that predict all tokens but the first."""
     hidden = hidden_of(run_backbone(loaded, batch.to(loaded.device)))[:, :-1]

@@ -255,7 +255,9 @@ def balanced(items: Sequence[Item], number: int, seed: int, step: int) -> list[i
     """
     members: dict[str, list[int]] = {}
     for index, item in enumerate(items):
-        members.setdefault(item.groups[0], []).append(index)
+        # An item of several groups serves one of them, always the same: else the first-mentioned would be favoured.
+        group = random.Random(f"{seed}/{item.id}").choice(item.groups)
+        members.setdefault(group, []).append(index)
     names = sorted(members)
     for name in names:
         random.Random(f"{seed}/{name}").shuffle(members[name])

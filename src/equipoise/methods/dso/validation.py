@@ -1,5 +1,6 @@
 """How a state does on validation occupations, templates and text: what decides which state is kept."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...interventions import AffineEdit, Intervention, Provenance, attach
+from ...metrics import per_occupation_bias
 from ...models import LoadedModel
 from ...scoring import (
     EncodedItem,
@@ -15,6 +17,7 @@ from ...scoring import (
     answer_batches,
     encode_all,
     head_logprobs,
+    responses,
     run_backbone,
     score_options,
     score_text,
@@ -47,7 +50,6 @@ class Validation:
         self._clear_encoded = encode_all(loaded.tokenizer, self._clear)
         self._text: TextReference = text_reference(loaded, passages)
         self._clear_before = _next_tokens(loaded, self._clear_encoded)
-        self._membership = membership(self._ambiguous)
 
     def __call__(self, edits: dict[str, AffineEdit] | None) -> Validated:
         """Measure with these edits at λ = 1; None is the model as it is."""
@@ -57,19 +59,10 @@ class Validation:
             return self._measure()
 
     def _measure(self) -> Validated:
-        scores = score_options(self._loaded, self._encoded).probabilities
-        shares = np.stack(
-            [
-                [
-                    sum(p for p, name in zip(row, item.outcomes, strict=False) if name == outcome)
-                    for outcome in self._outcomes
-                ]
-                for row, item in zip(scores, self._ambiguous, strict=True)
-            ]
-        )
-        given = shares / shares.sum(1, keepdims=True).clip(1e-30)
-        by_group = self._membership.numpy() @ given
-        bias = float(np.abs(by_group - 1 / len(self._outcomes)).sum(1).mean())
+        scores = score_options(self._loaded, self._encoded)
+        found = per_occupation_bias(responses(scores, self._ambiguous, self._outcomes))
+        # A state that answers nothing is no fair one.
+        bias = math.inf if found is None else found
         if not self._clear:
             return Validated(bias, score_text(self._loaded, self._text).mean_kl, 0.0, 1.0)
         choice = score_options(self._loaded, self._clear_encoded).choice
