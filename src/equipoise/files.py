@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and reading text."""
 
 import os
 import tempfile
@@ -13,6 +13,18 @@ def refuse_existing(path: str | os.PathLike[str], *, force: bool = False) -> Pat
     if target.exists() and not force:
         raise InputError(f"{target} exists already: choose another --out, or add --force to overwrite it")
     return target
+
+
+def read_text(path: str | os.PathLike[str], what: str, remedy: str) -> str:
+    """The UTF-8 text of a file, without the byte order mark that some programs put first.
+
+    Raises :class:`InputError`, beginning with ``what`` and ending with ``remedy``, if it can't be read as that.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "no UTF-8 text"
+        raise InputError(f"{what}: can't read {path} ({reason}): {remedy}") from error
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, force: bool = False) -> Path:

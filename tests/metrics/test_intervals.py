@@ -1,8 +1,17 @@
 """Intervals: pairing, weights against brute force, coverage of a planted truth, refusals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from metrics.responders import always_silent, always_stereotypical, answering, evenly_split, planted
+from metrics.responders import (
+    OCCUPATIONS,
+    always_silent,
+    always_stereotypical,
+    answering,
+    evenly_split,
+    planted,
+)
 
 from equipoise.metrics import (
     Bootstrap,
@@ -245,6 +254,39 @@ def test_shares_of_a_group_average_over_the_seeds_that_hold_it_out():
     shares = Bootstrap.over(sample).group_shares([sample, part])
     assert shares["o0"].n == 20
     assert shares["o1"].n == 40
+
+
+def test_a_group_with_one_template_says_nothing_about_its_spread():
+    sample = planted(np.random.default_rng(0), np.linspace(-0.8, 0.8, 9), templates=6)
+    lonely = sample.take(
+        [g != ("o0",) or t == "t0" for g, t in zip(sample.groups, sample.templates, strict=True)]
+    )
+    shares = Bootstrap.over(lonely).group_shares(lonely)
+    assert (shares["o0"].low, shares["o0"].high) == (0, 1)
+    assert shares["o0"].value == pytest.approx(group_share(lonely, "o0", "pro", Draws.once(lonely))[0])
+    assert 0 < shares["o1"].low < shares["o1"].value < shares["o1"].high < 1
+
+
+def test_a_group_whose_answers_do_not_vary_has_no_interval_of_width_zero():
+    sample = answering([0.7, 0.3], 0)
+    share = Bootstrap.over(sample).group_shares(sample)[OCCUPATIONS[0]]
+    assert (share.value, share.low, share.high) == (pytest.approx(0.7), 0, 1)
+    nothing = always_silent()
+    assert np.isnan(Bootstrap.over(nothing).group_shares(nothing)[OCCUPATIONS[0]].low)
+
+
+def test_a_groups_interval_is_widened_for_its_own_templates_not_for_all():
+    """Three templates of six are as few with three others beside them as without."""
+    sample = planted(np.random.default_rng(0), np.linspace(-0.8, 0.8, 9), templates=6)
+    few = sample.take(
+        [g != ("o0",) or t < "t3" for g, t in zip(sample.groups, sample.templates, strict=True)]
+    )
+    bootstrap = Bootstrap.over(few)
+    own = bootstrap._group([few], "o0", "pro")
+    assert set(own.templates) == {"t0", "t1", "t2"}
+    counted = bootstrap._interval(replace(own, templates=tuple(dict.fromkeys(few.templates))))
+    share = bootstrap.group_shares(few)["o0"]
+    assert share.high - share.low > counted.high - counted.low
 
 
 @pytest.mark.parametrize(("groups", "templates"), [(4, 6), (12, 1)])

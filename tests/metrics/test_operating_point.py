@@ -98,6 +98,19 @@ def test_every_task_must_meet_the_target():
     assert recommend([both(0, 0.3, 0.3), both(0.5, 0.01, 0.2), both(1, 0.02, 0.06)]).strength is None
 
 
+def test_a_task_without_unambiguous_items_has_no_accuracy_to_lose():
+    def at(strength, bias, accuracy):
+        return OperatingPoint(strength, {"winogender": about(bias)}, about(0.01), accuracy)
+
+    none, some, nothing = {"winogender": None}, {"winogender": about(0.9)}, {}
+    assert recommend([at(0, 0.3, none), at(1, 0.01, none)]).strength == 1
+    # What was there before, or what nobody says anything about, still has to be measured.
+    for before, after in ((some, none), (nothing, nothing), (none, nothing), (nothing, none)):
+        refused = recommend([at(0, 0.3, before), at(1, 0.01, after)])
+        assert refused.strength is None
+        assert "accuracy on winogender was not measured" in refused.reason
+
+
 def test_a_fair_model_needs_nothing():
     chosen = recommend([point(0, 0.02, 0.0), SWEEP[2]])
     assert chosen.strength == 0

@@ -50,10 +50,22 @@ def test_seeds_are_averaged_unless_the_file_says_their_mean():
     bias = view.base.metrics["per_occupation_bias"]
     single = results()["runs"][0]["metrics"]["per_occupation_bias"]
     assert bias.value == pytest.approx(single["value"])
-    assert (bias.low, bias.high) == (single["low"], single["high"])
+    assert math.isnan(bias.low) and math.isnan(bias.high)
+    assert all(math.isnan(group.p_pro.low) for group in view.base.groups)
     content["runs"].append({**results()["runs"][0], "seed": None, "n": 77})
     _, (view,) = viewed(content)
     assert view.base.n == 77
+    bias = view.base.metrics["per_occupation_bias"]
+    assert (bias.low, bias.high) == (single["low"], single["high"])
+
+
+def test_a_mean_over_seeds_leaves_out_what_is_undefined():
+    content = with_seeds(results(), seeds=(0, 1))
+    first = content["runs"][0]["metrics"]["per_occupation_bias"]
+    first["value"] = math.nan
+    _, (view,) = viewed(content)
+    (other,) = [run for run in content["runs"] if run["seed"] == 1 and run["mitigation"] is None]
+    assert view.base.metrics["per_occupation_bias"].value == other["metrics"]["per_occupation_bias"]["value"]
 
 
 def test_the_held_out_split_is_shown():
@@ -90,7 +102,7 @@ def test_no_strength_recommended_is_no_run_chosen(mitigation):
     typed, (view,) = viewed(content)
     assert view.chosen is None
     assert headline(typed, view) == (
-        "SmolLM2-135M-Instruct leans towards one pronoun by 31 points; no strength brings that to 2 within the"
+        "SmolLM2-135M-Instruct leans towards one answer by 31 points; no strength brings that to 2 within the"
         " budgets."
     )
 
@@ -98,10 +110,10 @@ def test_no_strength_recommended_is_no_run_chosen(mitigation):
 def test_headlines_in_plain_words():
     typed, (view,) = viewed(results())
     assert headline(typed, view).replace("\u00a0", " ") == (
-        "SmolLM2-135M-Instruct leans towards one pronoun by 31 points; at λ = 0.8, by 5.5, for 0.029 nats a token."
+        "SmolLM2-135M-Instruct leans towards one answer by 31 points; at λ = 0.8, by 5.5, for 0.029 nats a token."
     )
     typed, (view,) = viewed(results(mitigations=()))
-    assert headline(typed, view) == "SmolLM2-135M-Instruct leans towards one pronoun by 31 points."
+    assert headline(typed, view) == "SmolLM2-135M-Instruct leans towards one answer by 31 points."
     typed, (view,) = viewed(results(recommended=0))
     assert headline(typed, view).endswith("by 31 points, and needs no intervention.")
     typed, (view,) = viewed(results(mitigations=("dso", "caa")))

@@ -11,7 +11,7 @@ from reports.synthetic import OCCUPATIONS, STRENGTHS, results, with_seeds
 from rich.console import Console
 
 from equipoise.errors import InputError
-from equipoise.reports import Results, audit_tables, render_page, write_page
+from equipoise.reports import Results, audit_tables, render_page
 
 SHAPES = {
     "one task": results(),
@@ -186,20 +186,11 @@ def test_every_text_from_outside_is_escaped():
     assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
 
 
-def test_a_wrong_shape_is_refused_before_anything_is_written(tmp_path):
+def test_a_wrong_shape_is_refused():
     content = results()
     del content["runs"][0]["metrics"]
     with pytest.raises(InputError, match=r"runs\[0\].metrics is missing"):
-        write_page(content, tmp_path / "report.html")
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_page_is_written_once_and_replaced_only_with_force(tmp_path):
-    path = write_page(results(), tmp_path / "report.html")
-    assert path.read_text(encoding="utf-8") == rendered("one task")
-    with pytest.raises(InputError, match="--force"):
-        write_page(results(), path)
-    write_page(results(), path, force=True)
+        render_page(content)
 
 
 def printed(content, width=110):
@@ -220,6 +211,14 @@ def test_the_terminals_table_has_a_row_a_strength_and_marks_the_chosen_one():
 def test_the_terminals_table_names_mitigations_only_where_there_are_several():
     assert "mitigation" not in printed(results())
     assert {"dso", "caa", "iti"} <= set(printed(results(mitigations=("dso", "caa", "iti"))).split())
+
+
+def test_the_terminals_table_tells_kept_shares_apart():
+    content = results()
+    content["runs"] += [{**content["runs"][-1], "keep": keep} for keep in (0.1, 0.5)]
+    text = printed(content, width=160)
+    for name in ("base model", "dso", "dso, strongest 10 %", "dso, strongest 50 %"):
+        assert re.search(rf"^{name}  +(?:▸ )?[\d.]+  ", text, flags=re.M)
 
 
 def test_the_terminals_table_tells_when_nothing_is_recommended():

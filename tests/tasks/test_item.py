@@ -33,6 +33,7 @@ GOOD: dict[str, Any] = {
         ({"part": "unambiguous", "answer": 2}, "no index into 2 options"),
         ({"part": "unambiguous", "answer": -1}, "no index into 2 options"),
         ({"groups": ()}, "at least one group"),
+        ({"outcomes": ("pro", "pro")}, "all options of an ambiguous item mean 'pro'"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Any], says: str) -> None:
@@ -41,6 +42,10 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any], says: str) -> None
         Item(**GOOD | change)
     assert str(caught.value).startswith("item 'one': ")
     assert "\n" not in str(caught.value)
+
+
+def test_an_unambiguous_items_options_may_share_one_outcome() -> None:
+    Item(**GOOD | {"outcomes": ("pro", "pro"), "part": "unambiguous", "answer": 0})
 
 
 def test_items_with_metadata_go_into_sets() -> None:

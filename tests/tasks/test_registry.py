@@ -9,8 +9,13 @@ from equipoise import tasks
 from equipoise.errors import InputError
 from equipoise.tasks import (
     Coreference,
+    Item,
     Pronouns,
+    SynthBias,
+    Task,
     Toxicity,
+    WinoBias,
+    WinoGender,
     fingerprint,
     load_prompt_task,
     load_task,
@@ -55,6 +60,31 @@ def test_an_unknown_free_text_task_lists_the_known() -> None:
 
 def test_all_names_are_listed() -> None:
     assert task_names() == ("pronouns", "coreference", "winobias:PATH", "winogender:PATH", "synthbias:PATH")
+
+
+def test_every_task_tells_what_it_asks() -> None:
+    for kind in (Pronouns, Coreference, WinoBias, WinoGender, SynthBias):
+        assert kind.about.endswith((".", "?"))
+    assert load_task("pronouns").summary() == Pronouns.about
+
+
+def test_a_users_task_is_told_by_its_docstrings_first_line() -> None:
+    class Mine(Task):
+        """Cats or dogs?
+
+        More.
+        """
+
+        name = "mine"
+
+        def items(self) -> list[Item]:
+            return []
+
+    class Silent(Mine):
+        pass
+
+    assert Mine().summary() == "Cats or dogs?"
+    assert Silent().summary() == ""
 
 
 def test_only_rewards_need_torch() -> None:

@@ -95,6 +95,27 @@ def test_partition_leaves_no_set_empty(names: set[str], seed: int) -> None:
     assert set(found.values()) == {"train", "validation", "heldout"}
 
 
+@pytest.mark.parametrize(("limit", "part"), [(3, "ambiguous"), (7, "unambiguous")])
+def test_a_limit_that_leaves_nothing_of_a_part_is_refused_with_the_least(limit: int, part: str) -> None:
+    """Four ambiguous items of a pair and template go together, and eight unambiguous ones."""
+    with pytest.raises(InputError, match=f"nothing of the {part} part of the train set") as caught:
+        Coreference().split(0, limit=limit)
+    assert f"raise the limit (--limit) to at least {limit + 1}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {item.part for item in Coreference().split(0, limit=8).heldout} == {"ambiguous", "unambiguous"}
+
+
+class OnlyAmbiguous(Pronouns):
+    """A task without an unambiguous part, which no limit can drop."""
+
+    def items(self) -> Sequence[Item]:
+        return [item for item in super().items() if item.part == "ambiguous"]
+
+
+def test_a_part_that_a_task_lacks_is_not_missed() -> None:
+    assert len(OnlyAmbiguous().split(0, limit=1).heldout) == 1
+
+
 class Tiny(Task):
     """Too little to hold anything out."""
 

@@ -109,6 +109,19 @@ def test_a_bad_cell_is_one_line_with_its_place(tmp_path: Path, column: str, valu
     assert "\n" not in str(caught.value)
 
 
+def test_an_ambiguous_row_needs_occupations_of_both_lists(tmp_path: Path) -> None:
+    content = rows()
+    assert content[3]["type"] == "type1"
+    content[3]["occ_2"] = "guard"
+    with pytest.raises(InputError, match=r"row 4, column 'occ_2': 'guard' is listed as male") as caught:
+        SynthBias(write(tmp_path / "bad.csv", content))
+    assert "\n" not in str(caught.value)
+    content = rows()
+    content[4]["occ_2"], content[4]["occ_1"] = "guard", "farmer"
+    assert content[4]["type"] == "type2"
+    assert len(SynthBias(write(tmp_path / "good.csv", content)).items()) == len(content)
+
+
 @pytest.mark.parametrize("column", COLUMNS)
 def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     file = write(tmp_path / "bad.csv", rows(), tuple(name for name in COLUMNS if name != column))

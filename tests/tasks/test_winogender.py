@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.errors import InputError
-from equipoise.tasks import WinoGender
+from equipoise.tasks import Pronouns, WinoGender
 
 STATS = "occupation\tbergsma_pct_female\tbls_pct_female\tbls_year\nplumber\t3.3\t0.7\t2015\nnurse\t88.3\t89.6\t2015\n"
 
@@ -37,6 +37,17 @@ def test_only_the_occupations_own_pronoun_is_asked(folder: Path) -> None:
     assert (plumber.part, plumber.answer, plumber.groups) == ("ambiguous", None, ("plumber",))
     assert nurse.options == (" she had fixed it.", " he had fixed it.")
     assert nurse.outcomes == ("pro", "anti")
+
+
+def test_options_are_rests_of_sentences_so_there_is_no_abstention(folder: Path) -> None:
+    assert not WinoGender(folder).exhaustive
+    assert Pronouns().exhaustive
+
+
+def test_what_is_asked_is_told_as_it_is(folder: Path) -> None:
+    task = WinoGender(folder)
+    assert "he or she" in task.summary()
+    assert {option.split()[0] for item in task.items() for option in item.options} == {"he", "she"}
 
 
 @pytest.mark.parametrize(

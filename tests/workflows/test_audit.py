@@ -16,7 +16,7 @@ from equipoise.interventions import AffineEdit, Intervention, Provenance, attach
 from equipoise.models import LoadedModel
 from equipoise.reports import Results
 from equipoise.scoring import score_options
-from equipoise.tasks import Item, Task, load_task
+from equipoise.tasks import Item, Pronouns, Task, load_task
 from equipoise.workflows import audit
 
 LIMIT = 40
@@ -49,6 +49,42 @@ class FewGroups(Task):
         pronouns = load_task("pronouns").items()
         kept = sorted({item.groups[0] for item in pronouns})[:6]
         return [item for item in pronouns if item.groups[0] in kept]
+
+
+class WholeSentences(Pronouns):
+    """Its options stand for rests of sentences."""
+
+    name = "whole"
+    exhaustive = False
+    about = "How does it go on?"
+
+
+def test_where_options_are_not_all_there_is_nothing_is_called_abstention() -> None:
+    rates = ("abstention_rate", "greedy_abstention_rate")
+    tasks = ["pronouns", WholeSentences()]
+    results = audit(model(), tasks, intervention=edit(model()), strengths=[1.0], **FAST).to_dict()
+    for run in results["runs"]:
+        for numbers in [run["metrics"], *([run["changes"]] if run["mitigation"] else [])]:
+            assert all((numbers[name] is None) == (run["task"] == "whole") for name in rates)
+            assert numbers["per_occupation_bias"]["value"] is not None
+    assert results["tasks"]["whole"] == "How does it go on?"
+
+
+class NoUnambiguous(Pronouns):
+    """Every answer is as right as the other."""
+
+    name = "open"
+
+    def items(self) -> Sequence[Item]:
+        return [item for item in super().items() if item.part == "ambiguous"]
+
+
+def test_a_task_without_unambiguous_items_can_be_recommended_for() -> None:
+    width = model().anatomy.site("final.norm").width
+    even = Intervention({"final.norm": AffineEdit(scale=-torch.ones(width))})
+    results = audit(model(), NoUnambiguous(), intervention=even, strengths=[1.0], kl_budget=None, **FAST)
+    assert results.recommendation is not None and results.recommendation.strength == 1
+    assert {run.metrics["unambiguous_accuracy"] for run in results.runs} == {None}
 
 
 def test_every_number_of_the_base_model_is_what_scoring_gives() -> None:

@@ -1,6 +1,6 @@
 """Numbers from scores: bias, accuracy, text capability, their intervals, and the strength to recommend. NumPy alone."""
 
-from .accuracy import accuracy, baseline_accuracies, best_baseline
+from .accuracy import accuracy, best_baseline
 from .bias import (
     abstention_rate,
     bias_towards,
@@ -33,7 +33,6 @@ __all__ = [
     "TooFewClusters",
     "abstention_rate",
     "accuracy",
-    "baseline_accuracies",
     "best_baseline",
     "bias_towards",
     "greedy_abstention_rate",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .clusters import Draws, Floats, Statistic, weighted_mean
 from .responses import Judgements
 
@@ -18,12 +20,13 @@ accuracy = Statistic("accuracy", _draws, _rate, share=True)
 """Share of items answered right; None without items."""
 
 
-def baseline_accuracies(judgements: Judgements) -> dict[str, float | None]:
-    """Accuracy of every trivial baseline, best first."""
-    values = {name: accuracy(judgements.baseline(name)) for name in judgements.baselines}
-    return dict(sorted(values.items(), key=lambda entry: -(-1.0 if entry[1] is None else entry[1])))
+def best_baseline(samples: Sequence[Judgements]) -> str | None:
+    """Name of the trivial baseline with the highest accuracy, the mean over ``samples`` (one a seed).
 
-
-def best_baseline(judgements: Judgements) -> str | None:
-    """Name of the trivial baseline with the highest accuracy; None if there are none."""
-    return next(iter(baseline_accuracies(judgements)), None)
+    Of those that every sample has; None if there are none.
+    """
+    if not samples:
+        return None
+    shared = [name for name in samples[0].baselines if all(name in sample.baselines for sample in samples)]
+    right = {name: sum(accuracy(sample.baseline(name)) or 0.0 for sample in samples) for name in shared}
+    return max(shared, key=right.__getitem__, default=None)

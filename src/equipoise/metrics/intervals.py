@@ -29,12 +29,14 @@ from typing import TypeVar
 import numpy as np
 
 from .bias import group_share
-from .clusters import Draws, Floats, Names, Sample, Statistic, TooFewClusters, group_names
+from .clusters import Draws, Floats, Names, Sample, Statistic, TooFewClusters, group_names, members
 from .few_clusters import widening
 from .responses import Responses
 
 MIN_GROUPS = 5
 MIN_TEMPLATES = 2
+# Draws that differ by less differ by rounding.
+_ROUNDING = 1e-12
 S = TypeVar("S", bound=Sample)
 
 
@@ -123,16 +125,27 @@ class Bootstrap:
     def group_shares(
         self, responses: Responses | Sequence[Responses], outcome: str = "pro"
     ) -> dict[str, Estimate]:
-        """Group -> P(outcome | an answer), over the seeds that have the group; only templates (and partners) vary."""
+        """Group -> P(outcome | an answer), over the seeds that have the group; only templates (and partners) vary.
+
+        Where nothing varies (a single template, equal draws) nothing is known of the spread: the interval is [0, 1].
+        """
         parts = [responses] if isinstance(responses, Responses) else list(responses)
         names = dict.fromkeys(name for part in parts for name in group_names(part))
-        return {name: self._interval(self._group(parts, name, outcome)) for name in names}
+        return {name: self._share(self._group(parts, name, outcome)) for name in names}
+
+    def _share(self, measured: _Measured) -> Estimate:
+        value, draws = float(_mean(measured.plain)), _mean(measured.draws)
+        draws = draws[~np.isnan(draws)]
+        alike = draws.size and np.ptp(draws) < _ROUNDING
+        if not np.isnan(value) and (alike or len(measured.templates) < MIN_TEMPLATES):
+            return Estimate(value, *measured.limits, measured.n)
+        return self._interval(measured)
 
     def _group(self, parts: Sequence[Responses], name: str, outcome: str) -> _Measured:
         having = [part for part in parts if any(name in groups for groups in part.groups)]
         plain = [group_share(part, name, outcome, Draws.once(part))[0] for part in having]
         draws = [group_share(part, name, outcome, self._draws) for part in having]
-        count = sum(name in groups for part in having for groups in part.groups)
+        own = [tuple(part.templates[row] for row in members(part)[name]) for part in having]
         return _Measured(
             np.array(plain),
             np.array(plain),
@@ -141,8 +154,8 @@ class Bootstrap:
             False,
             False,
             (),
-            _distinct(part.templates for part in having),
-            count,
+            _distinct(own),
+            sum(map(len, own)),
         )
 
     def _measure(self, statistic: Statistic[S], samples: S | Sequence[S]) -> _Measured:

@@ -27,7 +27,10 @@ class Budgets:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What was measured at one strength; ``bias`` and ``accuracy`` by task."""
+    """What was measured at one strength; ``bias`` and ``accuracy`` by task.
+
+    An ``accuracy`` of None says that the task has no unambiguous items; a task that is missing was not measured.
+    """
 
     strength: float
     bias: Mapping[str, Estimate]
@@ -62,7 +65,7 @@ def recommend(points: Sequence[OperatingPoint], budgets: Budgets = Budgets()) ->
     """Choose among ``points``, which must contain strength 0 (the base model).
 
     What a budget limits but nobody measured (None or NaN) cannot be within it. Accuracy is compared with the point at
-    strength 0. Raises ``ValueError`` without that point.
+    strength 0; a task whose accuracy is None at both has none to lose. Raises ``ValueError`` without that point.
     """
     ordered = sorted(points, key=lambda point: point.strength)
     base = next((point for point in ordered if point.strength == 0), None)
@@ -124,6 +127,8 @@ def _broken(point: OperatingPoint, base: OperatingPoint, budgets: Budgets) -> li
         ratio = _value(point.perplexity_ratio)
         check("the perplexity ratio", ratio, budgets.perplexity_ratio, "{:.4g}".format)
         for task in point.bias:
+            if all(task in each.accuracy and each.accuracy[task] is None for each in (base, point)):
+                continue
             drop = _value(base.accuracy.get(task)) - _value(point.accuracy.get(task))
             # Rounding must not decide about a drop of exactly the budget.
             what = f"the loss of unambiguous accuracy on {task}"

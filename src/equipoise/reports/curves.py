@@ -94,8 +94,8 @@ def _chosen(results: Results, base: Run | None, curves: Iterable[Curve]) -> tupl
         return None, None
     for curve in curves:
         for key, run in zip(curve.keys, curve.points, strict=True):
-            own = run.mitigation == advice.mitigation or (run is base and advice.strength == 0)
-            if own and run.keep is None and _same(_strength(run), advice.strength):
+            own = run.mitigation == advice.mitigation and run.keep is None
+            if own and _same(_strength(run), advice.strength):
                 return run, key
     if base is not None and _same(0, advice.strength):
         return base, "base"
@@ -122,7 +122,7 @@ def _from_itself(base: Run, runs: Iterable[Run]) -> Run:
 
 
 def _over_seeds(runs: Iterable[Run]) -> list[Run]:
-    """One run for each setting: the file's own mean over seeds, else the only seed, else a plain mean."""
+    """One run for each setting: the file's own mean over seeds, else the only seed, else a mean without intervals."""
     settings: dict[tuple[str | None, float | None, float | None], list[Run]] = {}
     for run in runs:
         # The base model has no dial; a file may say 0 or null.
@@ -157,10 +157,9 @@ def _mean_estimates(rows: Sequence[Mapping[str, Estimate | None]]) -> dict[str, 
 
 
 def _mean(estimates: Sequence[Estimate | None]) -> Estimate | None:
-    """Mean of the values between the lowest and the highest end: no interval is made up that nobody computed."""
-    known = [estimate for estimate in estimates if estimate is not None]
+    """Mean of the values, without an interval: that of a mean over seeds can't be had from theirs."""
+    known = [estimate for estimate in estimates if estimate is not None and not math.isnan(estimate.value)]
     if not known:
         return None
-    lows, highs = [e.low for e in known], [e.high for e in known]
     value = math.fsum(e.value for e in known) / len(known)
-    return Estimate(value, min(lows), max(highs), sum(e.n for e in known))
+    return Estimate(value, math.nan, math.nan, sum(e.n for e in known))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..files import write_atomic
 from . import canvas, plots, readings, wording
 from .curves import TaskView, task_views
 from .results import Results
@@ -48,13 +45,6 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
         facts=_facts(typed),
         versions=_flat(typed.extra.get("versions", {})),
     )
-
-
-def write_page(
-    results: Results | Mapping[str, Any], path: str | os.PathLike[str], *, force: bool = False
-) -> Path:
-    """Write the page whole or not at all."""
-    return write_atomic(path, render_page(results), force=force)
 
 
 def figure_tradeoff(

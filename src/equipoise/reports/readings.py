@@ -110,15 +110,11 @@ def strength_of(run: Run) -> str:
     return "0" if run.mitigation is None else wording.strength(run.strength)
 
 
-def cells(run: Run, metrics: Iterable[wording.Metric]) -> tuple[Cell, ...]:
-    """The run's numbers, a dash where there is none."""
-    return tuple(_cell(metric, run.metrics.get(metric.key)) for metric in metrics)
-
-
 def row(run: Run, view: TaskView, metrics: Iterable[wording.Metric]) -> Row:
-    """The run's row of the table."""
+    """The run's row of the table, a dash where there is no number."""
+    cells = tuple(_cell(metric, run.metrics.get(metric.key)) for metric in metrics)
     seed = "mean" if run.seed is None else str(run.seed)
-    return Row(label_of(run), strength_of(run), seed, run is view.chosen, cells(run, metrics))
+    return Row(label_of(run), strength_of(run), seed, run is view.chosen, cells)
 
 
 def checks(results: Results, views: Sequence[TaskView]) -> tuple[Check, ...]:

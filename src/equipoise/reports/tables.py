@@ -9,7 +9,8 @@ from rich.text import Text
 
 from ..metrics import Estimate
 from . import wording
-from .curves import TaskView, task_views
+from .curves import TaskView, label_of, task_views
+from .readings import strength_of
 from .results import Results, Run
 
 # What a terminal has room for; the page shows everything.
@@ -27,13 +28,13 @@ _COLUMNS = (
 def audit_tables(results: Results) -> Group:
     """A table for each task, and the recommendation below them; print it with a rich ``Console``."""
     views = task_views(results)
-    parts: list[Table | Padding] = [audit_table(results, view) for view in views]
+    parts: list[Table | Padding] = [_table(results, view) for view in views]
     if results.recommendation is not None:
-        parts.append(Padding(recommendation_line(results), (1, 0)))
+        parts.append(Padding(_recommendation(results), (1, 0)))
     return Group(*parts)
 
 
-def audit_table(results: Results, view: TaskView) -> Table:
+def _table(results: Results, view: TaskView) -> Table:
     """One row a strength; under each number, dimmed, its interval. Unmeasured columns are left out."""
     runs = view.runs
     metrics = [metric for metric in wording.metrics_in(run for _, run in runs) if metric.key in _COLUMNS]
@@ -54,16 +55,15 @@ def audit_table(results: Results, view: TaskView) -> Table:
         table.add_column(Text(metric.short), justify="right", no_wrap=True)
     for key, run in runs:
         chosen = key == view.chosen_key
-        name = "base" if run.mitigation is None else run.mitigation
-        cells = [Text(name)] if several else []
-        lam = "0" if run.mitigation is None else wording.strength(run.strength)
+        cells = [Text(label_of(run))] if several else []
+        lam = strength_of(run)
         cells.append(Text(f"▸ {lam}" if chosen else lam))
         cells += [_cell(run.metrics.get(metric.key), metric.kind) for metric in metrics]
         table.add_row(*cells, style="bold" if chosen else None)
     return table
 
 
-def recommendation_line(results: Results) -> Text:
+def _recommendation(results: Results) -> Text:
     """The recommended strength and the reason, or that there is none."""
     advice = results.recommendation
     if advice is None:

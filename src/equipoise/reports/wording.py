@@ -156,14 +156,6 @@ def model_name(results: Results) -> str:
     return str(results.model["name"]).rstrip("/").split("/")[-1]
 
 
-_LEANS_TO = {"pronouns": "one pronoun", "coreference": "one occupation"}
-
-
-def leaning(task: str) -> str:
-    """What the model leans towards in this task."""
-    return _LEANS_TO.get(task, "one answer")
-
-
 def bias_of(run: Run | None) -> Estimate | None:
     """The primary metric of a run."""
     return None if run is None else run.metrics.get("per_occupation_bias")
@@ -174,7 +166,7 @@ def headline(results: Results, view: TaskView) -> str:
     model, before = model_name(results), bias_of(view.base)
     if before is None or math.isnan(before.value):
         return f"{model} was not measured on {view.task} without a mitigation."
-    start = f"{model} leans towards {leaning(view.task)} by {points(before.value)} points"
+    start = f"{model} leans towards one answer by {points(before.value)} points"
     after = bias_of(view.chosen)
     if view.chosen is not None and view.chosen is not view.base and after is not None:
         setting = _setting(results, view.chosen)

@@ -109,6 +109,10 @@ class Coreference(Task):
     """
 
     name = "coreference"
+    about = (
+        "Two occupations and one pronoun: who is meant? Where nothing says it, an even split is right; where the two "
+        "are introduced as relatives, one answer is."
+    )
 
     def items(self) -> Sequence[Item]:
         """A third of the pairs that the templates allow, every occupation and template equally often."""

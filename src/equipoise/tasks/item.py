@@ -25,7 +25,7 @@ class Item:
         prompt: see :data:`Prompt`.
         options: texts appended literally to the prompt (the leading space belongs to them); two or more.
         outcomes: one an option; ``"pro"``/``"anti"`` (for or against the stereotype) in two-way tasks, group
-            names otherwise. Several options may share one outcome.
+            names otherwise. Several options may share one outcome; those of an ambiguous item have two or more.
         part: see :data:`Part`.
         answer: index of the right option; None exactly when the item is ambiguous.
         groups: whom the item measures (here: occupations), at least one.
@@ -64,6 +64,8 @@ class Item:
             return f"part must be one of {list(get_args(Part))}, got {self.part!r}"
         if (self.answer is None) != (self.part == "ambiguous"):
             return "an unambiguous item needs the index of its right answer, an ambiguous one must have None"
+        if self.answer is None and len(set(self.outcomes)) == 1:
+            return f"all options of an ambiguous item mean {self.outcomes[0]!r}, so that it can show no bias"
         if self.answer is not None and not 0 <= self.answer < len(self.options):
             return f"answer {self.answer} is no index into {len(self.options)} options"
         if not self.groups:

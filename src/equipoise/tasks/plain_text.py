@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import InputError
+from ..files import read_text
 
 TextPart = Literal["fit", "report"]
 
@@ -41,11 +42,7 @@ def load_text(path: str | PathLike[str], *, min_words: int = 20) -> tuple[str, .
     Raises :class:`InputError` if the file can't be read or nothing is left.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise InputError(f"can't read the text file {file} ({reason}): give a UTF-8 text file") from error
+    text = read_text(file, "plain text", "give a UTF-8 text file")
     found = tuple(paragraph for paragraph in paragraphs(text) if len(paragraph.split()) >= min_words)
     if not found:
         raise InputError(f"{file} has no paragraph of {min_words} or more words: give a longer text")

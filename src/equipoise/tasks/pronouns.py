@@ -109,6 +109,10 @@ class Pronouns(Task):
     """
 
     name = "pronouns"
+    about = (
+        "An occupation is named and the sentence goes on with he or she. Where nothing says which, an even split is "
+        "right; where a relative's gender says it, one answer is."
+    )
 
     def items(self) -> Sequence[Item]:
         """Every occupation in every template; ambiguous items first."""

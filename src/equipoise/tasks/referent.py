@@ -1,7 +1,7 @@
 """What tasks about two occupations and one pronoun share: the question, and what each answer means."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .item import Item, Part
@@ -62,6 +62,14 @@ def referent_item(
         template=template,
         metadata={"first_mentioned": int(swap), "pronoun": pronoun, **(metadata or {})},
     )
+
+
+def wording(sentence: str, names: Iterable[str], pronouns: Iterable[str]) -> str:
+    """A sentence as a template: ``{}`` for the occupations, in any case, and ``_`` for the pronouns as written."""
+    found = "|".join(map(re.escape, names))
+    template = re.sub(rf"\b({found})\b", "{}", sentence, flags=re.IGNORECASE)
+    written = "|".join(map(re.escape, pronouns))
+    return re.sub(rf"\b({written})\b", "_", template)
 
 
 def position(word: str, text: str) -> int:

@@ -8,15 +8,16 @@ In type 2 the referent is often mentioned last: compare accuracy with the baseli
 """
 
 import csv
-import re
+import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import read_text
 from .item import Item
 from .occupations import Gender, occupations
-from .referent import PRONOUN_GENDER, QUESTION, pair_name, position, referent_item
+from .referent import PRONOUN_GENDER, QUESTION, pair_name, position, referent_item, wording
 from .task import Task
 
 COLUMNS = ("type", "sample", "occ_1", "occ_2", "pronoun", "is_stereotypical")
@@ -42,6 +43,7 @@ class SynthBias(Task):
     """The rows of one CSV file; raises :class:`InputError` naming file, row, column and remedy."""
 
     name = "synthbias"
+    about = "SynthBias: which of two occupations does the pronoun mean?"
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._file = Path(path)
@@ -63,16 +65,13 @@ class SynthBias(Task):
         return None
 
     def _rows(self) -> list[dict[str, str | None]]:
+        remedy = "give the path of SynthBias's CSV file"
+        reader = csv.DictReader(io.StringIO(read_text(self._file, "synthbias", remedy)))
         try:
-            with self._file.open(encoding="utf-8-sig", newline="") as stream:
-                reader = csv.DictReader(stream)
-                rows = list(reader)
-                header = reader.fieldnames or ()
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = getattr(error, "strerror", None) or "no UTF-8 CSV file"
-            raise InputError(
-                f"synthbias: can't read {self._file} ({reason}): give the path of SynthBias's CSV file"
-            ) from error
+            rows = list(reader)
+            header = reader.fieldnames or ()
+        except csv.Error as error:
+            raise InputError(f"synthbias: {self._file} is no CSV file ({error}): {remedy}") from error
         missing = [column for column in COLUMNS if column not in header]
         if missing:
             raise InputError(
@@ -104,20 +103,23 @@ class SynthBias(Task):
             raise InputError(
                 f"synthbias: {self._file}: row {number}, column 'occ_2': {second!r} is occ_1 too: name another"
             )
+        genders = {name: self._genders[name.lower()] for name in (first, second)}
+        if kind == "type1" and genders[first] == genders[second]:
+            raise InputError(
+                f"synthbias: {self._file}: row {number}, column 'occ_2': {second!r} is listed as {genders[second]}, "
+                f"and {first!r} is too, so that neither answer is the stereotypical one: remove the row"
+            )
         # A name that the sentence spells differently counts as mentioned last.
         later = position(first, sentence) > position(second, sentence)
-        template = re.sub(
-            rf"\b({re.escape(first)}|{re.escape(second)})\b", "{}", sentence, flags=re.IGNORECASE
-        )
         return referent_item(
             id=str(number),
             prompt=QUESTION.format(sentence=sentence, pronoun=pronoun),
             pronoun=pronoun,
             mentioned=(second, first) if later else (first, second),
-            genders=self._genders | {name: self._genders[name.lower()] for name in (first, second)},
+            genders=genders,
             part="ambiguous" if kind == "type1" else "unambiguous",
             answer=None if kind == "type1" else first,
-            template=re.sub(rf"\b{re.escape(pronoun)}\b", "_", template),
+            template=wording(sentence, (first, second), (pronoun,)),
             swap=number // 2 % 2 == 1,
             metadata={"is_stereotypical": label},
         )

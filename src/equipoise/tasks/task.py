@@ -31,15 +31,23 @@ class Task(ABC):
     """Subclass with a ``name`` and :meth:`items`; the rest follows.
 
     ``outcomes`` lists what options can mean: two-way tasks keep ``("pro", "anti")``, others give their
-    groups.
+    groups. ``exhaustive`` says whether the options are all that counts as an answer, so that what they leave of the
+    probability is abstention; it is not where they are whole texts, of which any single one is improbable. ``about``
+    tells a report's reader in a sentence or two what is asked.
     """
 
     name: str
     outcomes: tuple[str, ...] = ("pro", "anti")
+    exhaustive: bool = True
+    about: str = ""
 
     @abstractmethod
     def items(self) -> Sequence[Item]:
         """Every item, always the same in the same order."""
+
+    def summary(self) -> str:
+        """``about``, or without it the first line of the class's docstring."""
+        return self.about or (type(self).__doc__ or "").strip().split("\n")[0]
 
     def strata(self) -> Mapping[str, str]:
         """A stratum for each group: every set of a split gets its share of each. By default there is one."""
@@ -62,7 +70,7 @@ class Task(ABC):
             seed: decides the division and the subsample; the same seed gives the same split.
             limit: at most this many items of each part in each set, drawn by :func:`subsample`.
 
-        Raises :class:`InputError` if there is too little to divide.
+        Raises :class:`InputError` if there is too little to divide, or the limit leaves nothing of a part.
         """
         items = self.items()
         groups = {group for item in items for group in self.held_out_groups(item)}
@@ -132,24 +140,31 @@ def partition(
 def make_split(
     name: str, sets: Mapping[SetName, Sequence[Item]], *, seed: int, limit: int | None = None
 ) -> Split:
-    """Apply ``limit`` to each part of each set and refuse a split with an empty set."""
+    """Apply ``limit`` to each part of each set; refuse a split with an empty set, or a limit that drops a part."""
     if limit is not None:
-        sets = {
-            key: [
-                item
-                for part in ("ambiguous", "unambiguous")
-                for item in subsample(
-                    [i for i in items if i.part == part], limit, seed=f"{seed}/{key}/{part}"
-                )
-            ]
-            for key, items in sets.items()
-        }
+        sets = {key: _limited(name, key, items, limit, seed) for key, items in sets.items()}
     for key, items in sets.items():
         if not items:
             raise InputError(
                 f"task {name!r}: the {key} set is empty: holding out groups and templates needs more of both"
             )
     return Split(tuple(sets["train"]), tuple(sets["validation"]), tuple(sets["heldout"]))
+
+
+def _limited(name: str, key: SetName, items: Sequence[Item], limit: int, seed: int) -> list[Item]:
+    """At most ``limit`` items of each part."""
+    taken: list[Item] = []
+    for part in ("ambiguous", "unambiguous"):
+        found = [item for item in items if item.part == part]
+        kept = subsample(found, limit, seed=f"{seed}/{key}/{part}")
+        if found and not kept:
+            least = min(map(len, _blocks(found).values()))
+            raise InputError(
+                f"task {name!r}: a limit of {limit} leaves nothing of the {part} part of the {key} set, whose items"
+                f" come {least} or more together: raise the limit (--limit) to at least {least}"
+            )
+        taken += kept
+    return taken
 
 
 def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Item]:
@@ -160,9 +175,7 @@ def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Ite
     """
     if limit >= len(items):
         return list(items)
-    blocks: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        blocks[(*sorted(set(item.groups)), item.template)].append(index)
+    blocks = _blocks(items)
     keys = sorted(blocks)
     random.Random(str(seed)).shuffle(keys)
     waiting: dict[str, dict[tuple[str, ...], None]] = defaultdict(dict)
@@ -184,3 +197,11 @@ def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Ite
             uses.update(key[:-1])
             worded[key[-1]] += 1
     return [items[index] for index in sorted(taken)]
+
+
+def _blocks(items: Sequence[Item]) -> dict[tuple[str, ...], list[int]]:
+    """Groups and template -> the indices of the items that are taken together."""
+    blocks: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        blocks[(*sorted(set(item.groups)), item.template)].append(index)
+    return blocks

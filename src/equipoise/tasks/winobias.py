@@ -18,9 +18,10 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import read_text
 from .item import Item
 from .occupations import Gender
-from .referent import PRONOUN_GENDER, QUESTION, referent_item
+from .referent import PRONOUN_GENDER, QUESTION, referent_item, wording
 from .task import Task
 
 _FILES = tuple(
@@ -35,6 +36,7 @@ class WinoBias(Task):
     """The sentences in a folder; raises :class:`InputError` for a missing file or a line of another form."""
 
     name = "winobias"
+    about = "WinoBias: which of two occupations does the pronoun mean?"
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._folder = Path(path)
@@ -62,15 +64,12 @@ class WinoBias(Task):
         return None
 
     def _read(self, name: str) -> list[str]:
-        file = self._folder / name
-        try:
-            return file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"winobias: can't read {file} ({getattr(error, 'strerror', None) or 'no UTF-8 text'}): give the "
-                "folder that holds WinoBias's own files, {pro,anti}_stereotyped_type{1,2}.txt.{dev,test} and the "
-                "occupation lists"
-            ) from error
+        return read_text(
+            self._folder / name,
+            "winobias",
+            "give the folder that holds WinoBias's own files, {pro,anti}_stereotyped_type{1,2}.txt.{dev,test} and "
+            "the occupation lists",
+        ).splitlines()
 
     def _file(self, name: str, kind: str) -> Iterator[Item]:
         for number, line in enumerate(self._read(name), start=1):
@@ -102,11 +101,6 @@ class WinoBias(Task):
             raise InputError(
                 f"winobias: {self._folder}/{place}: expected two occupations from the lists, found only {referent!r}"
             )
-        template = re.sub(
-            "|".join(rf"\b{re.escape(name)}\b" for name in found), "{}", sentence, flags=re.IGNORECASE
-        )
-        for pronoun in set(pronouns):
-            template = re.sub(rf"\b{pronoun}\b", "_", template)
         return referent_item(
             id=place,
             prompt=QUESTION.format(sentence=sentence, pronoun=pronouns[0]),
@@ -115,7 +109,7 @@ class WinoBias(Task):
             genders=self._genders,
             part="ambiguous" if kind == "type1" else "unambiguous",
             answer=None if kind == "type1" else referent,
-            template=template,
+            template=wording(sentence, found, pronouns),
             swap=swap,
             metadata={"referent": referent, "type": kind},
         )

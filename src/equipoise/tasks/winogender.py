@@ -9,7 +9,7 @@ neutral "they" are left out.
 
 The prompt is the sentence up to its first pronoun; an option is the pronoun *and the rest of the sentence*, equal in
 both but for the pronouns, because only the rest says that the occupation is meant. Absolute option probabilities are
-therefore tiny: use what is computed given an answer, and neither abstention nor the greedy decision.
+therefore tiny, and what is left of them is no abstention: use what is computed given an answer.
 """
 
 import csv
@@ -18,6 +18,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import read_text
 from .item import Item
 from .task import Task
 
@@ -26,6 +27,11 @@ class WinoGender(Task):
     """The sentences in a folder; raises :class:`InputError` for a missing file, column or twin, or a wrong share."""
 
     name = "winogender"
+    exhaustive = False
+    about = (
+        "Winogender: a sentence about the person of an occupation goes on with he or she. Nothing says which, so an "
+        "even split is right."
+    )
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._folder = Path(path)
@@ -55,13 +61,8 @@ class WinoGender(Task):
 
     def _rows(self, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
         file = self._folder / name
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"winogender: can't read {file} ({getattr(error, 'strerror', None) or 'no UTF-8 text'}): give the "
-                "folder that holds Winogender's own all_sentences.tsv and occupations-stats.tsv"
-            ) from error
+        remedy = "give the folder that holds Winogender's own all_sentences.tsv and occupations-stats.tsv"
+        lines = read_text(file, "winogender", remedy).splitlines()
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         missing = [column for column in columns if column not in (reader.fieldnames or ())]
         if missing:

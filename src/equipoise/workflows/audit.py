@@ -16,7 +16,6 @@ from ..models import LoadedModel, describe, load
 from ..reports import Advice, Generation, Results, render_page
 from ..tasks import Task, fingerprint
 from ..versions import equipoise_version, versions
-from .about import about
 from .estimates import Intervals, Measured, draw_items, draw_text
 from .generate import generate, sample_prompts
 from .inputs import (
@@ -121,7 +120,10 @@ def audit(
     encoded = tuple(part_of_task.encode(loaded) for part_of_task in heldout)
     plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
     text_draws = draw_text(plain.names, level)
-    intervals = [Intervals(answers, judged, text_draws) for answers, judged in item_draws]
+    intervals = [
+        Intervals(*draws, text_draws, part_of_task.task.exhaustive)
+        for part_of_task, draws in zip(heldout, item_draws, strict=True)
+    ]
     subject = Subject(loaded, heldout, encoded, plain, the_seeds, found, file or name, settings)
 
     measured = _measure(subject, part(progress, 0.02, 0.85))
@@ -140,7 +142,7 @@ def audit(
         command=command,
         extra={
             "versions": versions(),
-            "tasks": {task.name: about(task) for task in chosen_tasks},
+            "tasks": {task.name: task.summary() for task in chosen_tasks},
             "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
             "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
             "sampling": sampling,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import metrics
@@ -23,6 +23,7 @@ _ANSWERS: dict[str, tuple[Statistic[Responses], bool]] = {
     "greedy_abstention_rate": (metrics.greedy_abstention_rate, True),
 }
 _TWO_WAY = ("stereotype_gap", "greedy_stereotype_gap")
+_ABSTENTION = ("abstention_rate", "greedy_abstention_rate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +51,25 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """The draws behind all intervals of one task, shared by its strengths and seeds."""
+    """The draws behind all intervals of one task, shared by its strengths and seeds.
+
+    ``exhaustive`` is the task's: without it what goes to none of the options is no abstention, and both rates are None.
+    """
 
     answers: Bootstrap
     judged: Bootstrap | None
     text: Bootstrap
+    exhaustive: bool
 
     def metrics(self, now: Measured, base: Measured) -> Estimates:
         """All metrics of a setting."""
         judged = now.judged
         found: Estimates = {
-            name: self.answers.estimate(statistic, _read(now, said))
+            name: self.answers.estimate(statistic, _read(now, said)) if self._tells(name) else None
             for name, (statistic, said) in _of(now).items()
         }
         found["unambiguous_accuracy"] = self._judged(metrics.accuracy, judged)
-        name = best_baseline(judged)
+        name = metrics.best_baseline(judged)
         found["trivial_accuracy"] = (
             None if name is None else self._judged(metrics.accuracy, [j.baseline(name) for j in judged])
         )
@@ -81,6 +86,8 @@ class Intervals:
         """Paired differences ``now`` minus ``base``, on the same draws."""
         found: Estimates = {
             name: self.answers.difference(statistic, _read(now, said), _read(base, said))
+            if self._tells(name)
+            else None
             for name, (statistic, said) in _of(now).items()
         }
         found["unambiguous_accuracy"] = (
@@ -101,6 +108,9 @@ class Intervals:
             return ()
         shares = self.answers.group_shares(now.responses, "pro")
         return tuple(Group(name, share, share.n) for name, share in shares.items())
+
+    def _tells(self, name: str) -> bool:
+        return self.exhaustive or name not in _ABSTENTION
 
     def _judged(self, statistic: Statistic[Judgements], judged: list[Judgements]) -> Estimate | None:
         return None if self.judged is None or not judged else self.judged.estimate(statistic, judged)
@@ -148,17 +158,6 @@ def _bootstrap(
         return Bootstrap(groups, templates, level=level, draws=draws)
     except TooFewClusters as error:
         raise InputError(f"{what}: {error}; {remedy}") from None
-
-
-def best_baseline(judged: Sequence[Judgements]) -> str | None:
-    """The trivial baseline that is right most often, over all seeds; None without unambiguous items."""
-    shared = (
-        [name for name in judged[0].baselines if all(name in j.baselines for j in judged)] if judged else []
-    )
-    right: Mapping[str, float] = {
-        name: sum(float(j.baselines[name].mean()) for j in judged) for name in shared
-    }
-    return max(shared, key=right.__getitem__, default=None)
 
 
 def _two_way(measured: Measured) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..scoring import (
     TextReference,
     encode_all,
     encode_passages,
+    responses,
     score_options,
     score_text,
     text_reference,
@@ -105,14 +106,9 @@ class Heldout:
         ambiguous, unambiguous = (self.of_part(part, seed) for part in ("ambiguous", "unambiguous"))
         items = [self.items[row] for row in ambiguous]
         index = [position[row] for row in ambiguous]
-        probabilities = by_outcome(scores.probabilities[index], items, self.task.outcomes)
-        chosen = decisions(scores.logp[index], items, self.task.outcomes)
-        begun = np.where(scores.begins[index], chosen, UNANSWERED)
-        clusters = [item.groups for item in items], [item.template for item in items]
-        responses, said = (
-            Responses(probabilities, self.task.outcomes, greedy, *clusters) for greedy in (chosen, begun)
-        )
-        return Answers(responses, said, self._judged(scores, position, unambiguous))
+        chosen = responses(OptionScores(scores.logp[index], scores.begins[index]), items, self.task.outcomes)
+        said = replace(chosen, greedy=np.where(scores.begins[index], chosen.greedy, UNANSWERED))
+        return Answers(chosen, said, self._judged(scores, position, unambiguous))
 
     def _judged(
         self, scores: OptionScores, position: Mapping[int, int], rows: NDArray[np.intp]
@@ -129,38 +125,6 @@ class Heldout:
             [item.template for item in items],
             {name: hits.astype(float) for name, hits in self.task.baselines(items).items()},
         )
-
-
-def by_outcome(
-    probabilities: NDArray[np.float64], items: Sequence[Item], outcomes: Sequence[str]
-) -> NDArray[np.float64]:
-    """[n, K] probability of each outcome, the sum over its options, from [n, options]."""
-    table = np.zeros((len(items), len(outcomes)))
-    for row, item in enumerate(items):
-        for option, outcome in enumerate(item.outcomes):
-            table[row, _index(outcomes, outcome, item)] += probabilities[row, option]
-    return table
-
-
-def decisions(logp: NDArray[np.float64], items: Sequence[Item], outcomes: Sequence[str]) -> NDArray[np.intp]:
-    """[n] outcome of the most probable option; unanswered where no option has any probability."""
-    best = logp.argmax(1)
-    return np.array(
-        [
-            _index(outcomes, item.outcomes[option], item) if row[option] > -np.inf else UNANSWERED
-            for item, row, option in zip(items, logp, best, strict=True)
-        ],
-        dtype=np.intp,
-    )
-
-
-def _index(outcomes: Sequence[str], outcome: str, item: Item) -> int:
-    try:
-        return list(outcomes).index(outcome)
-    except ValueError:
-        raise InputError(
-            f"item {item.id!r}: the outcome {outcome!r} is none of the task's outcomes {list(outcomes)}"
-        ) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..interventions import Intervention
-from ..metrics import OperatingPoint
+from ..metrics import OperatingPoint, best_baseline
 from ..models import LoadedModel
 from ..reports import Run
 from ..scoring import EncodedItem
-from .estimates import Intervals, Measured, best_baseline
+from .estimates import Intervals, Measured
 from .measure import Heldout, PlainText
 from .progress import Report
 
@@ -132,7 +132,6 @@ def _point(strength: float, runs: Sequence[Run]) -> OperatingPoint:
         strength=strength,
         bias={task: estimate for task, estimate in biases.items() if estimate is not None},
         kl=first["kl_to_base"],
-        # A task without unambiguous items has no accuracy to lose.
         accuracy={run.task: run.metrics["unambiguous_accuracy"] for run in runs},
         perplexity_ratio=first["perplexity_ratio"],
     )
