@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from equipoise.errors import InputError
-from equipoise.interventions import Intervention, Provenance, load_intervention, read_header
+from equipoise.interventions import Intervention, Provenance, files, read_header
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_an_existing_file_is_kept_unless_forced(path: Path) -> None:
         (2.0 * a).save(path)
     assert path.read_bytes() == before
     (2.0 * a).save(path, force=True)
-    assert load_intervention(path).digest == (2.0 * a).digest
+    assert Intervention.load(path).digest == (2.0 * a).digest
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -55,12 +55,12 @@ def test_a_sum_of_files(tmp_path: Path) -> None:
     plus = tmp_path / "c++"
     plus.mkdir()
     first, second = a.save(plus / "a.safetensors"), b.save(plus / "b+b.safetensors")
-    assert load_intervention(f"{first}+{second}").digest == (a + b).digest
-    assert load_intervention(f"{first} + {second}").digest == (a + b).digest
-    assert load_intervention(f"{first}+{first}").digest == (2.0 * a).digest
-    assert load_intervention(second).digest == b.digest
+    assert Intervention.load(f"{first}+{second}").digest == (a + b).digest
+    assert Intervention.load(f"{first} + {second}").digest == (a + b).digest
+    assert Intervention.load(f"{first}+{first}").digest == (2.0 * a).digest
+    assert Intervention.load(second).digest == b.digest
     with pytest.raises(InputError, match=r"missing.safetensors: no such file"):
-        load_intervention(f"{first}+{tmp_path}/missing.safetensors")
+        Intervention.load(f"{first}+{tmp_path}/missing.safetensors")
 
 
 def test_the_header_can_be_read_alone(path: Path) -> None:
@@ -70,6 +70,35 @@ def test_the_header_can_be_read_alone(path: Path) -> None:
     assert header["provenance"]["model"]["architecture"] == "llama"
     with safe_open(path, "pt") as file:
         assert set(file.metadata()) == {"equipoise"}
+
+
+def test_the_header_is_read_without_the_tensors(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    intervention(model("Llama")).save(path)
+    read: list[str] = []
+
+    class Watched:
+        def __init__(self, *args: Any, **more: Any) -> None:
+            self._inner = safe_open(*args, **more)
+
+        def __enter__(self) -> "Watched":
+            self._file = self._inner.__enter__()
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            self._inner.__exit__(*error)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def get_tensor(self, name: str) -> torch.Tensor:
+            read.append(name)
+            return self._file.get_tensor(name)
+
+    monkeypatch.setattr(files, "safe_open", Watched)
+    read_header(path)
+    assert read == []
+    Intervention.load(path)
+    assert len(read) == 2 * len(model("Llama").anatomy.norms)  # the twin: this is how tensors are read
 
 
 def test_a_configuration_that_is_no_json_is_refused_before_writing(path: Path) -> None:
@@ -128,7 +157,7 @@ def test_damage_is_told_in_one_line(path: Path, damage: str) -> None:
     change(tensors, header)
     save_file(tensors, path, {"equipoise": json.dumps(header)})
     with pytest.raises(InputError, match=message) as caught:
-        load_intervention(path)
+        Intervention.load(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -138,18 +167,18 @@ def test_truncated_and_foreign_files_are_refused(path: Path) -> None:
     for length in (0, 4, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError, match="truncated or no safetensors file"):
-            load_intervention(path)
+            Intervention.load(path)
     save_file({"x": torch.ones(2)}, path)
     with pytest.raises(InputError, match="Equipoise didn't write it"):
-        load_intervention(path)
+        Intervention.load(path)
     save_file({"x": torch.ones(2)}, path, {"equipoise": "{"})
     with pytest.raises(InputError, match="the header is damaged"):
-        load_intervention(path)
+        Intervention.load(path)
     save_file({}, path, {"equipoise": '{"format": 1, "kind": "intervention"}', "more": "1"})
     with pytest.raises(InputError, match="unknown keys in the header: more"):
-        load_intervention(path)
+        Intervention.load(path)
     with pytest.raises(InputError, match="no such file"):
-        load_intervention(path.parent)
+        Intervention.load(path.parent)
 
 
 def test_an_intervention_of_another_model_is_told_in_words() -> None:

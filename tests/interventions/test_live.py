@@ -144,7 +144,9 @@ def test_live_tensors_of_a_wrong_shape_or_batch_are_refused() -> None:
             attach_live(loaded, {"block.0.norm.0": LiveEdit(torch.zeros(shape))})
     with (
         attach_live(loaded, {"block.0.norm.0": LiveEdit(torch.zeros(2, 1, 48))}),
-        pytest.raises(InputError, match="live tensors for 2 rows and a batch of 3 rows"),
+        pytest.raises(
+            InputError, match=r"2 rows of live tensors at block.* were given and the batch has 3 rows"
+        ),
     ):
         logits(loaded, tokens())
 
@@ -152,3 +154,27 @@ def test_live_tensors_of_a_wrong_shape_or_batch_are_refused() -> None:
 def score(loaded: LoadedModel, ids: Tensor) -> Tensor:
     """Something smooth of every row's last logits, [B]."""
     return loaded.model(input_ids=ids).logits[:, -1].log_softmax(-1)[:, 7:12].sum(-1)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_was_attached_in_inference_mode_lets_gradients_through_later(rank: int) -> None:
+    loaded = model("Llama")
+    ids = tokens()
+
+    def gradient() -> Tensor:
+        embedded = loaded.model.get_input_embeddings()(ids).detach().requires_grad_()
+        loaded.model(inputs_embeds=embedded).logits.square().sum().backward()
+        assert embedded.grad is not None
+        return embedded.grad
+
+    one = intervention(loaded, ("norm", "out"), rank=rank)
+    with attach(loaded, one, 0.3):
+        expected = gradient()
+    with torch.inference_mode():
+        handle = attach(loaded, one, 1.0)
+        handle.strength = 0.3
+        logits(loaded, ids)
+    with handle:
+        assert torch.equal(gradient(), expected)
+    base = gradient()
+    assert not torch.allclose(base, expected, rtol=0.1)  # the twin: it steered

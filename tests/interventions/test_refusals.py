@@ -17,7 +17,6 @@ from equipoise.interventions import (
     attach,
     attach_live,
     capture,
-    load_intervention,
 )
 from equipoise.models import LoadedModel
 
@@ -74,7 +73,7 @@ def test_attaching_twice_is_refused(tmp_path: Any) -> None:
     before = hooks(loaded)
     with attach(loaded, a):
         inside = hooks(loaded)
-        for again in (a, [a], load_intervention(path), Intervention(a.edits)):
+        for again in (a, [a], Intervention.load(path), Intervention(a.edits)):
             with pytest.raises(InputError, match="already attached to tiny-Llama-0"):
                 attach(loaded, again)
         with pytest.raises(InputError, match="already attached"):

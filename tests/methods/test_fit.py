@@ -11,8 +11,8 @@ from methods.samples import TEXT, TinyTask, outcome_probabilities, quick, weight
 from tiny import ARCHITECTURES, tiny
 
 from equipoise.errors import InputError
-from equipoise.interventions import Intervention, attach
-from equipoise.methods.dso import DsoSettings, Progress, fit
+from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, attach_live, refuse_steered
+from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
 from equipoise.methods.dso.exact import balanced
 from equipoise.methods.dso.validation import Validation
 from equipoise.methods.dso.working_copy import working_copy
@@ -229,6 +229,29 @@ def test_a_task_without_ambiguous_items_is_refused(llama: LoadedModel) -> None:
 
     with pytest.raises(InputError, match="no ambiguous training item"):
         run(llama, Clear())
+
+
+@pytest.mark.parametrize("how", ["attached", "folded", "live", "at strength 0"])
+def test_a_steered_model_is_refused(llama: LoadedModel, found: Intervention, how: str) -> None:
+    site, edit = next(iter(found.edits.items()))
+    with (
+        attach_live(llama, {site: LiveEdit(edit.scale)})
+        if how == "live"
+        else attach(
+            llama,
+            Intervention({site: AffineEdit(edit.scale)}),
+            float(how != "at strength 0"),
+            fold=how == "folded",
+        )
+    ):
+        with pytest.raises(InputError, match=r"is steered.*detach") as exact:
+            run(llama, TinyTask())
+        with pytest.raises(InputError, match=r"is steered.*detach"):
+            fit_sampled(llama, [], lambda texts, _: torch.zeros(len(texts)))
+    assert "\n" not in str(exact.value)
+    with pytest.raises(InputError, match="prompts"):  # the twin: after that it is refused for its data alone
+        fit_sampled(llama, [], lambda texts, _: torch.zeros(len(texts)))
+    refuse_steered(llama)
 
 
 def test_balanced_takes_every_group_equally_often() -> None:

@@ -201,3 +201,32 @@ def test_site_names(loaded: LoadedModel, architecture: str) -> None:
         assert set(seen) == set(loaded.anatomy.sites())
         for name, value in seen.items():
             assert value.shape == (*IDS.shape, loaded.anatomy.site(name).width)
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma3", "GPT2"])
+def test_the_anatomy_of_a_model_is_the_same_while_hooks_change_what_it_computes(name: str) -> None:
+    model, plain = tiny(name).model, shared(name).anatomy
+    norms = [model.get_submodule(norm.name) for norm in plain.all_norms]
+
+    def steer(_: nn.Module, args: Any, output: Tensor) -> Tensor:
+        called.append(1)
+        return 3 * output - 7
+
+    called: list[int] = []
+    with torch.no_grad():
+        base = model(IDS).logits
+    handles = [norm.register_forward_hook(steer) for norm in norms]
+    found = find_anatomy(model)
+    assert not called
+    assert summary(found) == summary(plain)
+    for one, other in zip(found.all_norms, plain.all_norms, strict=True):
+        for key in ("site", "name", "kind", "unit_offset", "weight_name", "bias_name"):
+            assert getattr(one, key) == getattr(other, key)
+    assert (found.logit_map is None) == (plain.logit_map is None)
+    with torch.no_grad():
+        steered = model(IDS).logits
+        assert len(called) == len(norms)  # the hooks are back
+        for handle in handles:
+            handle.remove()  # and their handles still hold them
+        assert not torch.allclose(steered, base, rtol=0.1)
+        assert torch.equal(model(IDS).logits, base)

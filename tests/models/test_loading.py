@@ -96,6 +96,20 @@ def test_a_model_offloaded_to_disk_has_the_same_anatomy(folder: Path, tmp_path: 
     assert not loaded.fingerprint.matches(tiny("Llama", seed=1).fingerprint)
 
 
+def test_ids_go_to_a_weight_that_is_there_when_the_embedding_is_offloaded(tmp_path: Path) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    plain, away = tiny("Qwen2"), tiny("Qwen2")
+    accelerate.disk_offload(away.model.model.embed_tokens, tmp_path / "away")
+    assert away.model.get_input_embeddings().weight.is_meta and away.model.device.type == "meta"
+    assert away.device == torch.device("cpu")
+    assert away.anatomy.sites() == plain.anatomy.sites()
+    # With everything offloaded there is no weight to go by.
+    everything = tiny("Qwen2")
+    accelerate.disk_offload(everything.model, tmp_path / "everything")
+    assert all(weight.is_meta for weight in everything.model.parameters())
+    assert everything.device == torch.device("cpu")
+
+
 def test_a_model_object_is_left_as_it_is() -> None:
     original = tiny("Llama")
     model = original.model.bfloat16().train()

@@ -152,7 +152,7 @@ def test_steered_scores_are_naive_scores(
     encoded = encode_all(loaded.tokenizer, items)
     base = score_options(loaded, encoded, share_prefixes=False)
     with attach(loaded, edits) as handle:
-        found = score_options(loaded, encoded, attached=handle, share_prefixes=share)
+        found = score_options(loaded, encoded, share_prefixes=share)
         expected = []
         for one_item in encoded:
             if scope == "answer":
@@ -165,18 +165,46 @@ def test_steered_scores_are_naive_scores(
     assert np.max(np.abs(found.logp[there] - base.logp[there])) > 0.05
 
 
+@pytest.mark.parametrize("share", [True, False])
+def test_an_edit_of_the_answer_in_a_padded_batch_is_that_of_single_rows(
+    loaded: LoadedModel, share: bool
+) -> None:
+    encoded = encode_all(loaded.tokenizer, single_token_items())
+    assert len({len(one.prompt) for one in encoded}) > 1
+    with attach(loaded, 0.5 * intervention(loaded, scope="answer")) as handle, torch.no_grad():
+        found = score_options(loaded, encoded, share_prefixes=share)
+        handle.answer_from([0])  # what a handle was told doesn't matter
+        again = score_options(loaded, encoded, share_prefixes=share)
+        handle.answer_from(None)
+        expected, wrong = (
+            [
+                [
+                    float(loaded.model(ids).logits[0, last].log_softmax(-1)[option[0]])
+                    for option in one.options
+                ]
+                for one in encoded
+                for last, ids in [(len(one.prompt) - 1, torch.tensor([[*one.prompt, *[0] * padding]]))]
+            ]
+            for padding in (0, 1)
+        )
+    assert_scores(found.logp, expected)
+    assert_scores(again.logp, expected)
+    # The twin: by the rule of plain passes the row's last column would be edited, which may be padding.
+    assert np.abs(np.array(expected[0]) - wrong[0]).max() > 0.01
+
+
 def test_answer_positions_are_forgotten_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = model("Llama")
     items = single_token_items()
     ids = torch.tensor([encode_all(loaded.tokenizer, items)[0].prompt])
-    with attach(loaded, intervention(loaded, scope="answer")) as handle, torch.no_grad():
+    with attach(loaded, intervention(loaded, scope="answer")), torch.no_grad():
         before = loaded.model(input_ids=ids).logits
-        score_options(loaded, items, attached=handle)
+        score_options(loaded, items)
         assert torch.equal(loaded.model(input_ids=ids).logits, before)
         with monkeypatch.context() as patch:
             patch.setattr(answers_module, "head_logprobs", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                score_options(loaded, items, attached=handle)
+                score_options(loaded, items)
         assert torch.equal(loaded.model(input_ids=ids).logits, before)
 
 

@@ -58,6 +58,18 @@ def test_kl_is_that_of_the_full_distributions(loaded: LoadedModel, passages: tor
     np.testing.assert_allclose(scores.nll, loss, rtol=1e-4)
 
 
+def test_an_edit_of_the_answer_acts_on_all_of_a_text(passages: torch.Tensor) -> None:
+    loaded = model("Llama")
+    reference = text_reference(loaded, passages)
+    with attach(loaded, 0.3 * intervention(loaded)):
+        everywhere = score_text(loaded, reference)
+    with attach(loaded, 0.3 * intervention(loaded, scope="answer")):
+        answer = score_text(loaded, reference)
+        # The twin: in a plain pass only the last token is edited, and no passage's prediction moves.
+        assert text_reference(loaded, passages).states[0].equal(reference.states[0])
+    np.testing.assert_allclose(answer.kl, everywhere.kl, rtol=1e-4)
+
+
 def test_kl_grows_with_strength(passages: torch.Tensor) -> None:
     loaded = model("Llama")
     reference = text_reference(loaded, passages)

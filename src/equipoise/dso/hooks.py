@@ -108,8 +108,7 @@ def _bare(model: PreTrainedModel | LoadedModel) -> LoadedModel:
 
 def _sites(picked: Norms, loaded: LoadedModel) -> tuple[str, ...]:
     """The sites of the modules that the user's ``get_layernorms`` picked."""
-    final = loaded.anatomy.final_norm
-    known = {norm.module: norm.site for norm in (*loaded.anatomy.norms, *([final] if final else []))}
+    known = {norm.module: norm.site for norm in loaded.anatomy.all_norms}
     modules = list(picked.values() if isinstance(picked, Mapping) else picked)
     for module in modules:
         if module not in known:

@@ -4,8 +4,10 @@ from .attach import Attached, LiveAttached, attach, attach_live
 from .capture import capture
 from .dso_file import convert_dso_pt
 from .edit import AffineEdit
-from .files import load_intervention, read_header, save_intervention
+from .files import read_header
+from .guard import refuse_steered
 from .intervention import SCOPES, Intervention, Scope
+from .passes import answers_start
 from .provenance import Provenance
 from .strength import Strength
 from .terms import LiveEdit
@@ -20,11 +22,11 @@ __all__ = [
     "Provenance",
     "Scope",
     "Strength",
+    "answers_start",
     "attach",
     "attach_live",
     "capture",
     "convert_dso_pt",
-    "load_intervention",
     "read_header",
-    "save_intervention",
+    "refuse_steered",
 ]

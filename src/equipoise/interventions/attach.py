@@ -126,26 +126,27 @@ class Attached(_Handle):
         for intervention in interventions:
             intervention.check(loaded)
         names = list(dict.fromkeys(name for one in interventions for name in one.edits))
-        sites = [loaded.anatomy.site(name) for name in names]
-        refuse_shared(sites)
+        self._sites = [loaded.anatomy.site(name) for name in names]
+        refuse_shared(self._sites)
         self._tokens = TokenMap(PassRecorder.of(loaded.anatomy.backbone))
         self._recording = False
         self._fold = fold
-        self._folded: dict[str, FoldedNorm] = {}
+        self._folded: list[tuple[FoldedNorm, Term]] = []
         self._dial = Dial(self._matrix(strength), self._tokens)
         norms = self._check_fold(names) if fold else {}
-        _refuse_folded(sites)
+        _refuse_folded(self._sites)
         claim = Claim(loaded, interventions)
         self._undo.callback(claim.release)
         try:
             self._record_if_needed()
-            for site in sites:
-                if fold:
-                    self._folded[site.name] = FoldedNorm(norms[site.name])
-                    self._undo.callback(self._folded[site.name].restore)
-                    continue
+            for site in self._sites:
                 for term in self._terms(site.name):
-                    self._add(site, term)
+                    if fold:
+                        norm = FoldedNorm(norms[site.name])
+                        self._undo.callback(norm.restore)
+                        self._folded.append((norm, term))
+                    else:
+                        self._add(site, term)
             self._refold()
         except BaseException:
             self.detach()
@@ -164,8 +165,8 @@ class Attached(_Handle):
         self._require_attached()
         self._dial.turn(self._matrix(value))
         self._record_if_needed()
-        for name in dict.fromkeys(name for one in self.interventions for name in one.edits):
-            steered = steered_site(self._loaded.anatomy.site(name))
+        for site in self._sites:
+            steered = steered_site(site)
             if steered is not None:
                 steered.prepare(None, None)
         self._refold()
@@ -216,14 +217,8 @@ class Attached(_Handle):
         return {name: foldable(self._loaded, name) for name in names}
 
     def _refold(self) -> None:
-        for name, norm in self._folded.items():
-            edits = [(c, one.edits[name]) for c, one in enumerate(self.interventions) if name in one.edits]
-            weights = self._dial.matrix[0]
-            scales = [weights[c] * edit.scale.double() for c, edit in edits if edit.scale is not None]
-            shifts = [weights[c] * edit.shift.double() for c, edit in edits if edit.shift is not None]
-            norm.set(
-                torch.stack(scales).sum(0) if scales else None, torch.stack(shifts).sum(0) if shifts else None
-            )
+        for norm, term in self._folded:
+            norm.set(term.delta(torch.device("cpu"), torch.float64))
 
 
 class LiveAttached(_Handle):

@@ -99,8 +99,7 @@ def _unpickle(path: str | os.PathLike[str]) -> Any:
 def _by_name(
     path: str | os.PathLike[str], content: Mapping[Any, Any], loaded: LoadedModel
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
-    norms = [*loaded.anatomy.norms, *([loaded.anatomy.final_norm] if loaded.anatomy.final_norm else [])]
-    sites = {name: norm.site for norm in norms for name in (norm.name, norm.site)}
+    sites = {name: norm.site for norm in loaded.anatomy.all_norms for name in (norm.name, norm.site)}
     nested: dict[str, Any] = {}
     for key, value in content.items():
         name, _, last = str(key).rpartition(".")

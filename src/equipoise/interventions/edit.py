@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -111,8 +111,8 @@ class AffineEdit:
                 f"edits of widths {self.width} and {other.width} can't be added: they edit other sites"
             )
         return AffineEdit(
-            _sum(self.scale, other.scale),
-            _sum(self.shift, other.shift),
+            plus(self.scale, other.scale),
+            plus(self.shift, other.shift),
             _concatenate(self.u, other.u),
             _concatenate(self.v, other.v),
         )
@@ -123,12 +123,7 @@ class AffineEdit:
             return NotImplemented
         if not math.isfinite(factor):
             raise InputError(f"an edit can't be multiplied by {factor}: give a finite number")
-        return AffineEdit(
-            None if self.scale is None else self.scale * factor,
-            None if self.shift is None else self.shift * factor,
-            None if self.u is None else self.u * factor,
-            self.v,
-        )
+        return replace(self, **{name: tensor * factor for name, tensor in self.parts() if name != "v"})
 
     __rmul__ = __mul__
 
@@ -149,10 +144,19 @@ def _checked(name: str, value: Tensor) -> Tensor:
     return tensor
 
 
-def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """a + b, where None is zero."""
     if a is None or b is None:
         return b if a is None else a
     return a + b
+
+
+def total(parts: Iterable[Tensor | None]) -> Tensor | None:
+    """The sum in order, where None is zero."""
+    result: Tensor | None = None
+    for part in parts:
+        result = plus(result, part)
+    return result
 
 
 def _concatenate(a: Tensor | None, b: Tensor | None) -> Tensor | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from ..errors import InputError
-from ..files import refuse_existing, write_atomic
+from ..files import write_atomic
 from .edit import PARTS, AffineEdit
 from .intervention import Intervention
 from .provenance import Provenance
@@ -34,7 +36,6 @@ def save_intervention(
     the format version, the kind, the token scope, the sites and the provenance. Raises InputError for an existing
     file without ``force``, or a configuration that isn't JSON.
     """
-    refuse_existing(path, force=force)
     header = {
         "format": FORMAT,
         "kind": KIND,
@@ -71,12 +72,14 @@ def load_intervention(path: str | os.PathLike[str]) -> Intervention:
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The checked JSON header of any Equipoise safetensors file: at least "format" and "kind" are there."""
-    header, _ = _read(path)
-    return header
+    with _opened(path) as (header, _):
+        return header
 
 
 def _load_one(path: str) -> Intervention:
-    header, tensors = _read(path)
+    with _opened(path) as (header, file):
+        # Cloned: the tensors of a memory map would change if the file were overwritten in place.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     kind = header["kind"]
     if kind != KIND:
         hint = "give it as --tokens" if kind == "token" else "give a file that `equipoise fit` wrote"
@@ -107,19 +110,23 @@ def _load_one(path: str) -> Intervention:
         raise InputError(f"{path}: {error}") from None
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The checked header, and the file with the tensors, of which none is read."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file: check the path, or make it with `equipoise fit`")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # Cloned: the tensors of a memory map would change if the file were overwritten in place.
-            names = file.keys()
-            tensors = {name: file.get_tensor(name).clone() for name in names}
+            yield _header(path, file.metadata() or {}), file
+    except InputError:
+        raise
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"{path} is truncated or no safetensors file ({error}): copy it again or fit again"
         ) from None
+
+
+def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str, Any]:
     if METADATA_KEY not in metadata:
         raise InputError(
             f"{path} is a safetensors file, but Equipoise didn't write it: give a file made by `fit`"
@@ -137,7 +144,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch
             f"{path} has format version {header['format']!r} and this version reads {FORMAT}: update equipoise"
         )
     _refuse_unknown(path, set(metadata), frozenset({METADATA_KEY}))
-    return header, tensors
+    return header
 
 
 def _refuse_unknown(path: str | os.PathLike[str], found: set[str], known: frozenset[str]) -> None:

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..models import LoadedModel, Norm
 from .steering import steered_site
 from .strength import Strength, strength_matrix
+from .terms import Delta
 
 FOLDED: WeakSet[nn.Module] = WeakSet()
 
@@ -31,28 +32,31 @@ class FoldedNorm:
             raise InputError(
                 f"{norm.site}: its weight is offloaded, so nothing can be folded in: attach without fold"
             )
-        self._saved_weight = self._weight.detach().clone()
-        self._saved_bias = None if self._bias is None else self._bias.detach().clone()
+        # On the CPU, as all arithmetic here: not every device has fp64.
+        self._saved_weight = self._weight.detach().to("cpu", copy=True)
+        self._saved_bias = None if self._bias is None else self._bias.detach().to("cpu", copy=True)
         self._shifted: _ShiftedForward | None = None
         FOLDED.add(norm.module)
 
     @torch.no_grad()
-    def set(self, scale: Tensor | None, shift: Tensor | None) -> None:
-        """Fold λ a and λ b, fp64 [d] (or None for zero), in anew from the saved parameters."""
+    def set(self, delta: Delta | None) -> None:
+        """Fold λ a and λ b, fp64 on the CPU and for one row, in anew from the saved parameters; None for zero."""
         self.put_back()
-        device = self._weight.device
-        factor = None if scale is None or not bool(scale.any()) else 1 + scale.to(device)
-        added = None if shift is None or not bool(shift.any()) else shift.to(device)
+        scale, shift = (None, None) if delta is None else (delta.scale, delta.shift)
+        factor = None if scale is None or not bool(scale.any()) else 1 + scale[0]
+        added = None if shift is None or not bool(shift.any()) else shift[0]
         if factor is not None:
             offset = float(self._norm.unit_offset)
-            self._weight.copy_((self._saved_weight.double() + offset) * factor - offset)
+            folded = (self._saved_weight.double() + offset) * factor - offset
+            self._weight.copy_(folded.to(self._weight.dtype))
         if self._bias is not None and self._saved_bias is not None:
             if factor is not None or added is not None:
                 bias = self._saved_bias.double()
                 bias = bias if factor is None else bias * factor
-                self._bias.copy_(bias if added is None else bias + added)
+                self._bias.copy_((bias if added is None else bias + added).to(self._bias.dtype))
         elif added is not None:
-            self._shifted = _ShiftedForward(self._norm.module, added.to(self._weight.dtype))
+            shift = added.to(self._weight.dtype).to(self._weight.device)
+            self._shifted = _ShiftedForward(self._norm.module, shift)
 
     @torch.no_grad()
     def put_back(self) -> None:
@@ -102,12 +106,8 @@ class _ShiftedForward:
 
 def foldable(loaded: LoadedModel, name: str) -> Norm:
     """The norm of a site whose scale can be folded. Raises :class:`InputError` that says why it can't."""
-    anatomy = loaded.anatomy
-    norms = [*anatomy.norms, *([anatomy.final_norm] if anatomy.final_norm is not None else [])]
-    for norm in norms:
-        if norm.site == name:
-            break
-    else:
+    norm = next((norm for norm in loaded.anatomy.all_norms if norm.site == name), None)
+    if norm is None:
         raise InputError(f"{name} is no norm's output, so nothing can be folded there: attach without fold")
     if norm.weight_name is None:
         raise InputError(

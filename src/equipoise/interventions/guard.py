@@ -9,7 +9,9 @@ from torch import nn
 
 from ..errors import InputError
 from ..models import LoadedModel, Site, is_compiled
+from .fold import FOLDED
 from .intervention import Intervention
+from .steering import is_steered
 
 _ATTACHED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
@@ -36,6 +38,14 @@ def refuse_shared(sites: Iterable[Site]) -> None:
                 f"{seen[key]} and {site.name} are the same module ({site.path}): edit one of them only"
             )
         seen[key] = site.name
+
+
+def refuse_steered(loaded: LoadedModel) -> None:
+    """Raise :class:`InputError` if anything steers the model at present, at whatever strength."""
+    if any(is_steered(module) or module in FOLDED for module in loaded.model.modules()):
+        raise InputError(
+            f"{loaded.name} is steered, and this needs the model itself: detach what is attached first"
+        )
 
 
 class Claim:

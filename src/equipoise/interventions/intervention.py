@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -85,14 +85,14 @@ class Intervention:
                 edits[site] = edits[site] + edit if site in edits else edit
             except InputError as error:
                 raise InputError(f"{site}: {error}") from None
-        return Intervention(edits, self.scope, self.provenance + other.provenance)
+        return replace(self, edits=edits, provenance=self.provenance + other.provenance)
 
     def __mul__(self, factor: float) -> Intervention:
         """The intervention whose full strength is ``factor`` times this one's."""
         if not isinstance(factor, (int, float)):
             return NotImplemented
         edits = {site: edit * factor for site, edit in self.edits.items()}
-        return Intervention(edits, self.scope, self.provenance.then(f"times {float(factor)!r}"))
+        return replace(self, edits=edits, provenance=self.provenance.then(f"times {float(factor)!r}"))
 
     __rmul__ = __mul__
 
@@ -122,7 +122,7 @@ class Intervention:
             site: AffineEdit(**{name: tensor * next(rest) for name, tensor in edit.parts()})
             for site, edit in self.edits.items()
         }
-        return Intervention(edits, self.scope, self.provenance.then(f"keep {float(keep)!r}"))
+        return replace(self, edits=edits, provenance=self.provenance.then(f"keep {float(keep)!r}"))
 
     def check(self, loaded: LoadedModel) -> None:
         """Raise :class:`InputError`, in words, unless this intervention belongs to the model.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..models import LoadedModel
 from .strength import spread
 
 
@@ -23,12 +26,14 @@ class Pass:
         past: number of cached positions before them.
         last: for a prefill, the column of each row's last token that isn't padding, [B], counted from the start of
             the cache; None when the pass continues an earlier one.
+        starts: where the caller says that answers start (:func:`answers_start`), [R]; None if it doesn't.
     """
 
     rows: int
     length: int
     past: int
     last: Tensor | None
+    starts: Tensor | None = None
 
     def rows_of(self, y: Tensor) -> Tensor:
         """``y`` as [B, T, d], from [B, T, d] or flattened [B·T, d]; it shares its memory."""
@@ -51,6 +56,7 @@ class PassRecorder:
 
     def __init__(self, backbone: nn.Module) -> None:
         self.current: Pass | None = None
+        self.starts: Tensor | None = None
         self._prefill_end: int | None = None
         self._names = list(inspect.signature(backbone.forward).parameters)
         self._users = 0
@@ -91,10 +97,30 @@ class PassRecorder:
         if past == 0 or self._prefill_end is None or past < self._prefill_end:
             last = _last_columns(given.get("attention_mask"), rows, past + length, tokens.device)
             self._prefill_end = past + length
-        self.current = Pass(rows, length, past, last)
+        self.current = Pass(rows, length, past, last, self.starts)
 
 
 _RECORDERS: WeakKeyDictionary[nn.Module, PassRecorder] = WeakKeyDictionary()
+
+
+@contextmanager
+def answers_start(loaded: LoadedModel, positions: Any) -> Iterator[None]:
+    """Say where the answers start in all passes until the block is left, for the token scope "answer".
+
+    It holds for whatever steers and goes before what a handle was told by ``answer_from``: it is who calls the model
+    that knows what is prompt and what is padding.
+
+    Args:
+        loaded: the model.
+        positions: as in :meth:`equipoise.interventions.Attached.answer_from`.
+    """
+    recorder = PassRecorder.of(loaded.anatomy.backbone)
+    before = recorder.starts
+    recorder.starts = _integers(positions, "answer positions")
+    try:
+        yield
+    finally:
+        recorder.starts = before
 
 
 class TokenMap:
@@ -105,11 +131,6 @@ class TokenMap:
         self._starts: Tensor | None = None
         self._packed: Tensor | None = None
         self._mask: tuple[Pass, bool | Tensor] | None = None
-
-    @property
-    def packed(self) -> Tensor | None:
-        """Row of every token of a packed batch [1, N], or None for an ordinary batch."""
-        return self._packed
 
     def answer_from(self, positions: Any) -> None:
         """See :meth:`equipoise.interventions.Attached.answer_from`."""
@@ -150,16 +171,17 @@ class TokenMap:
         return mask if isinstance(mask, bool) else mask.to(y.device)
 
     def _answers(self, now: Pass) -> bool | Tensor:
-        if self._starts is None:
+        given = self._given(now)
+        if given is None:
             if now.last is None:
                 return True
             starts = now.last
         else:
-            if now.past >= int(self._starts.max()):
+            if now.past >= int(given.max()):
                 return True
-            if now.past + now.length <= int(self._starts.min()):
+            if now.past + now.length <= int(given.min()):
                 return False
-            starts = spread(self._starts, now.rows, "answer positions")
+            starts = spread(given, now.rows, "answer positions")
         columns = torch.arange(now.past, now.past + now.length, device=starts.device)
         return (columns >= starts[:, None])[..., None]
 
@@ -169,14 +191,18 @@ class TokenMap:
             raise InputError("a packed batch with a kept cache has no positions: use the token scope 'all'")
         same = self._packed[:, None] == self._packed
         position = same.tril(-1).sum(1)
-        if self._starts is None:
+        given = self._given(now)
+        if given is None:
             starts = same.sum(1) - 1
-        elif self._starts.shape[0] == 1:
-            starts = self._starts
+        elif given.shape[0] == 1:
+            starts = given
         else:
-            self._check_packed(self._starts.shape[0])
-            starts = self._starts[self._packed]
+            self._check_packed(given.shape[0])
+            starts = given[self._packed]
         return (position >= starts)[None, :, None]
+
+    def _given(self, now: Pass) -> Tensor | None:
+        return self._starts if now.starts is None else now.starts
 
     def _check_packed(self, given: int) -> None:
         assert self._packed is not None

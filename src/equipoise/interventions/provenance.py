@@ -9,7 +9,16 @@ from typing import Any
 from ..errors import InputError
 from ..models import Fingerprint
 
-_KEYS = frozenset({"method", "config", "model", "data", "versions", "seed", "steps", "terms"})
+_KINDS: dict[str, tuple[type, ...]] = {
+    "method": (str,),
+    "config": (dict,),
+    "model": (dict, type(None)),
+    "data": (str, type(None)),
+    "versions": (dict,),
+    "seed": (int, type(None)),
+    "steps": (list,),
+    "terms": (list,),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,20 +83,10 @@ class Provenance:
     @classmethod
     def from_json(cls, value: Any) -> Provenance:
         """Inverse of :meth:`to_json`. Missing and unknown keys and wrong types raise :class:`InputError`."""
-        if not isinstance(value, dict) or set(value) != _KEYS:
+        if not isinstance(value, dict) or set(value) != set(_KINDS):
             keys = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise InputError(f"provenance must have exactly the keys {sorted(_KEYS)}, not {keys}")
-        kinds: dict[str, tuple[type, ...]] = {
-            "method": (str,),
-            "config": (dict,),
-            "model": (dict, type(None)),
-            "data": (str, type(None)),
-            "versions": (dict,),
-            "seed": (int, type(None)),
-            "steps": (list,),
-            "terms": (list,),
-        }
-        for key, allowed in kinds.items():
+            raise InputError(f"provenance must have exactly the keys {sorted(_KINDS)}, not {keys}")
+        for key, allowed in _KINDS.items():
             if not isinstance(value[key], allowed):
                 raise InputError(f"provenance: {key} can't be a {type(value[key]).__name__}")
         return cls(

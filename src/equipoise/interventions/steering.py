@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models import Site, hidden_of, replace_hidden
+from .edit import plus, total
 from .passes import TokenMap
+from .strength import spread
 from .terms import Delta, LiveEdit, Term
 
 # From this many values on, memory traffic outweighs the checks that allow writing in place.
@@ -23,7 +25,7 @@ class SteeredSite:
     With one strength for all rows and tokens the hook is a single ``addcmul`` of tensors made when λ changed.
     """
 
-    def __init__(self, module: nn.Module, site: Site) -> None:
+    def __init__(self, site: Site) -> None:
         self.name = site.name
         self._fresh = site.kind == "norm" and site.where == "output"
         self._terms: list[Term] = []
@@ -38,9 +40,9 @@ class SteeredSite:
         self._by_row = False
         self._deltas: list[Delta] = []
         if site.where == "input":
-            self._handle = module.register_forward_pre_hook(self._on_input, prepend=True)
+            self._handle = site.module.register_forward_pre_hook(self._on_input, prepend=True)
         else:
-            self._handle = module.register_forward_hook(self._on_output, prepend=True)
+            self._handle = site.module.register_forward_hook(self._on_output, prepend=True)
 
     @property
     def empty(self) -> bool:
@@ -64,6 +66,7 @@ class SteeredSite:
         """Take the hook away."""
         self._handle.remove()
 
+    @torch.inference_mode(False)  # a later pass may need gradients
     def prepare(self, device: torch.device | None, dtype: torch.dtype | None) -> None:
         """Precompute (1 + λa) and λb for activations of this device and type; None keeps the last ones seen."""
         device, dtype = device or self._device, dtype or self._dtype
@@ -77,7 +80,7 @@ class SteeredSite:
         self._deltas += [
             Delta(d.tokens, d.answer, None, None, d.weights, d.u, d.v) for d in flat if d.u is not None
         ]
-        scale, shift = _total([d.scale for d in flat]), _total([d.shift for d in flat])
+        scale, shift = total(d.scale for d in flat), total(d.shift for d in flat)
         self._by_row = bool(self._deltas or self._live)
         self._scale = None if scale is None else scale[0]
         self._shift = None if shift is None else shift[0]
@@ -122,14 +125,14 @@ class SteeredSite:
         for edit, tokens in self._live:
             if any(part is not None and part.dim() == 3 for part in (edit.scale, edit.shift)):
                 y = tokens.view(flat)
-            scale = _plus(scale, self._live_part(edit.scale, y))
-            shift = _plus(shift, self._live_part(edit.shift, y))
+            scale = plus(scale, self._live_part(edit.scale, y))
+            shift = plus(shift, self._live_part(edit.shift, y))
         for delta in self._deltas:
             if not delta.uniform:
                 y = delta.tokens.view(flat)
             if not delta.answer:
-                scale = _plus(scale, _per_token(delta, delta.scale, y))
-                shift = _plus(shift, _per_token(delta, delta.shift, y))
+                scale = plus(scale, _per_token(delta, delta.scale, y))
+                shift = plus(shift, _per_token(delta, delta.shift, y))
         out = _affine(y, *self._finish(scale, shift), self._half)
         for delta in self._deltas:
             mask = delta.tokens.answers(y) if delta.answer else True
@@ -153,14 +156,8 @@ class SteeredSite:
     def _live_part(self, part: Tensor | None, y: Tensor) -> Tensor | None:
         if part is None:
             return None
-        if part.dim() == 3 and part.shape[0] not in (1, y.shape[0]):
-            # As with strengths: given rows serve k rows each when the batch has k times as many (several answers).
-            times, rest = divmod(y.shape[0], part.shape[0])
-            if rest:
-                raise InputError(
-                    f"{self.name}: live tensors for {part.shape[0]} rows and a batch of {y.shape[0]} rows"
-                )
-            part = part.repeat_interleave(times, 0)
+        if part.dim() == 3 and part.shape[0] > 1:  # one row broadcasts
+            part = spread(part, y.shape[0], f"rows of live tensors at {self.name}")
         return part.to(y.device)
 
     def _finish(self, scale: Tensor | None, shift: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
@@ -177,8 +174,13 @@ def steered_site(site: Site, *, create: bool = False) -> SteeredSite | None:
     """The one steered site of this module and side, if there is one (or made now)."""
     sides = _SITES.setdefault(site.module, {})
     if site.where not in sides and create:
-        sides[site.where] = SteeredSite(site.module, site)
+        sides[site.where] = SteeredSite(site)
     return sides.get(site.where)
+
+
+def is_steered(module: nn.Module) -> bool:
+    """Whether anything edits this module's input or output."""
+    return bool(_SITES.get(module))
 
 
 def release_if_empty(site: Site) -> None:
@@ -213,16 +215,3 @@ def _owned(y: Tensor, args: tuple[Any, ...]) -> bool:
 
 def _per_token(delta: Delta, values: Tensor | None, y: Tensor) -> Tensor | None:
     return None if values is None else delta.tokens.per_token(values, y)
-
-
-def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
-
-def _total(parts: list[Tensor | None]) -> Tensor | None:
-    total: Tensor | None = None
-    for part in parts:
-        total = _plus(total, part)
-    return total

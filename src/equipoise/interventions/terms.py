@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .edit import AffineEdit
+from .edit import AffineEdit, total
 from .passes import TokenMap
 
 
@@ -59,6 +59,7 @@ class Delta:
 class Term:
     """The edits of one handle at one site that share a token scope."""
 
+    @torch.inference_mode(False)  # a later pass may need gradients
     def __init__(
         self, dial: Dial, columns: Sequence[int], edits: Sequence[AffineEdit], *, answer: bool
     ) -> None:
@@ -110,9 +111,5 @@ class LiveEdit:
 
 def _weighted(matrix: Tensor, columns: list[int], tensors: list[Tensor | None]) -> Tensor | None:
     """Σ_k λ_k t_k over the present tensors, [R, d]; a fixed order, so that one row equals many rows bit for bit."""
-    total: Tensor | None = None
-    for column, tensor in zip(columns, tensors, strict=True):
-        if tensor is not None:
-            part = matrix[:, column, None] * tensor
-            total = part if total is None else total + part
-    return total
+    present = zip(columns, tensors, strict=True)
+    return total(matrix[:, column, None] * tensor for column, tensor in present if tensor is not None)

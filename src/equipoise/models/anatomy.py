@@ -112,6 +112,11 @@ class Anatomy:
         """Every norm of every block in execution order, without the final one."""
         return tuple(norm for block in self.blocks for norm in block.norms)
 
+    @property
+    def all_norms(self) -> tuple[Norm, ...]:
+        """:attr:`norms`, and the final one last if there is one."""
+        return self.norms if self.final_norm is None else (*self.norms, self.final_norm)
+
     def sites(self, kind: SiteKind | None = None) -> tuple[str, ...]:
         """The names of all sites, or of those of one kind, in execution order of the blocks.
 

@@ -11,6 +11,7 @@ import torch
 from .anatomy import Anatomy
 from .discovery import find_anatomy
 from .fingerprint import Fingerprint, take_fingerprint
+from .trace import token_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,9 +43,8 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go: the device of the token embedding."""
-        weight = getattr(self.model.get_input_embeddings(), "weight", None)
-        return self.model.device if weight is None or weight.is_meta else weight.device
+        """Where token ids go: the device of the token embedding, or of another weight if that one is offloaded."""
+        return token_device(self.model)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -108,15 +109,34 @@ def watch(module: nn.Module, name: str, record: Callable[[Call], None], stack: E
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, no compilation; everything is put back on leaving."""
+    """Evaluation mode, no gradients, no compilation, no hooks; everything is put back on leaving.
+
+    Without hooks what is watched is the model itself, whatever steers it at present.
+    """
     training = [module for module in model.modules() if module.training]
+    # Emptied and filled again in place: the handles that remove hooks keep hold of these dictionaries.
+    hooks = [held for m in model.modules() for held in (m._forward_hooks, m._forward_pre_hooks)]
+    aside = [dict(held) for held in hooks]
     model.eval()
+    for held in hooks:
+        held.clear()
     try:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             yield
     finally:
+        for held, before in zip(hooks, aside, strict=True):
+            added = dict(held)  # what the model itself installed in its first pass
+            held.clear()
+            held.update({**before, **added})
         for module in training:
             module.training = True
+
+
+def token_device(model: PreTrainedModel) -> torch.device:
+    """Where token ids go: the embedding's device; if that is offloaded, the first weight's that isn't."""
+    weight = getattr(model.get_input_embeddings(), "weight", None)
+    weights = chain([] if weight is None else [weight], model.parameters())
+    return next((weight.device for weight in weights if not weight.is_meta), torch.device("cpu"))
 
 
 def run(model: PreTrainedModel) -> Any:
@@ -125,8 +145,7 @@ def run(model: PreTrainedModel) -> Any:
     weight = getattr(embedding, "weight", None)
     if weight is None:
         raise InputError(f"{type(model).__name__} has no token embedding: a text model with one is needed")
-    device = model.device if weight.is_meta else weight.device
-    ids = torch.tensor(_token_ids(model, int(weight.shape[0])), device=device)
+    ids = torch.tensor(_token_ids(model, int(weight.shape[0])), device=token_device(model))
     try:
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     except InputError:

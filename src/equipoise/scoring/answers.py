@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..interventions import Attached
+from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
 from ..tasks import Item
 from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
@@ -52,7 +52,6 @@ def score_options(
     loaded: LoadedModel,
     items: Sequence[Item | EncodedItem],
     *,
-    attached: Attached | None = None,
     share_prefixes: bool = True,
     max_rows: int = MAX_ROWS,
     max_tokens: int = MAX_TOKENS,
@@ -63,7 +62,6 @@ def score_options(
     takes strengths per row).
 
     Args:
-        attached: the handle of what steers, if its token scope is ``answer``; others need no mention.
         share_prefixes: compute what all prompts of a batch begin with once.
         max_rows, max_tokens: size of a batch.
 
@@ -75,7 +73,7 @@ def score_options(
     begins = np.zeros(len(encoded), dtype=bool)
     with torch.inference_mode():
         for batch in answer_batches(encoded, max_rows=max_rows, max_tokens=max_tokens):
-            found, top = batch_logprobs(loaded, batch, attached=attached, share_prefix=share_prefixes)
+            found, top = batch_logprobs(loaded, batch, share_prefix=share_prefixes)
             rows = batch.index.numpy()
             logp[rows, : found.shape[1]] = found.double().cpu().numpy()
             begins[rows] = ((batch.first == top.cpu()[:, None]) & batch.valid).any(1).numpy()
@@ -86,7 +84,6 @@ def batch_logprobs(
     loaded: LoadedModel,
     batch: AnswerBatch,
     *,
-    attached: Attached | None = None,
     share_prefix: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of one batch's options; gradients flow if they are on.
@@ -95,7 +92,6 @@ def batch_logprobs(
     [B, 1, d] would make it copy the vocabulary matrix once a row.
 
     Args:
-        attached: as in :func:`score_options`.
         share_prefix: compute the tokens that all prompts begin with once. One strength for all rows only.
 
     Returns:
@@ -104,9 +100,7 @@ def batch_logprobs(
     device = loaded.device
     prompts, last = batch.prompts.to(device), batch.last.to(device)
     rows, width = batch.first.shape
-    if attached is not None:
-        attached.answer_from(last)
-    try:
+    with answers_start(loaded, batch.last):
         prefix = batch.shared_prefix if share_prefix else 0
         if prefix * (rows - 1) < _WORTH_SHARING:
             prefix = 0
@@ -133,9 +127,6 @@ def batch_logprobs(
             zeros = torch.zeros(kept.shape, dtype=gained.dtype, device=gained.device)
             total = zeros.masked_scatter(kept.to(gained.device), gained).sum(1)
             logp = logp + total.reshape(rows, width).to(logp.device)
-    finally:
-        if attached is not None:
-            attached.answer_from(None)
     missing = ~batch.valid.to(logp.device)
     return logp.masked_fill(missing, float("-inf")), next_token.argmax(1)
 

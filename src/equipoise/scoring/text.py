@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
 from .answers import head_logprobs, run_backbone
 from .encoding import text_ids
@@ -87,9 +88,12 @@ def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> 
 
 
 def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
-    """Score the passages with whatever steers now, and compare with the reference."""
+    """Score the passages with whatever steers now, and compare with the reference.
+
+    A text has no prompt, so an intervention on the answer acts on all of it: what it would do to a long answer.
+    """
     nll, kl = [], []
-    with torch.inference_mode():
+    with torch.inference_mode(), answers_start(loaded, 0):
         for batch, before in zip(reference.batches, reference.states, strict=True):
             after = _states(loaded, batch)
             targets = batch[:, 1:].to(after.device)

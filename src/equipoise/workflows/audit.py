@@ -211,9 +211,9 @@ def _measure(subject: Subject, report: Report) -> dict[Setting, list[Measured]]:
                     handle.strength = setting.strength
                     for number, part_of_task in enumerate(subject.heldout):
                         by_setting[setting][number] |= part_of_task.measure(
-                            subject.loaded, subject.encoded[number], seeds=seeds, attached=handle
+                            subject.loaded, subject.encoded[number], seeds=seeds
                         )
-                    text = subject.text.measure(subject.loaded, attached=handle)
+                    text = subject.text.measure(subject.loaded)
                     texts[setting] |= dict.fromkeys(seeds, text)
     for setting in subject.settings:
         found[setting] = [_measured(subject, one, texts[setting]) for one in by_setting[setting]]

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..interventions import Attached
 from ..metrics import UNANSWERED, Judgements, Responses, Texts
 from ..models import LoadedModel
 from ..scoring import (
@@ -86,7 +84,6 @@ class Heldout:
         encoded: Sequence[EncodedItem],
         *,
         seeds: Sequence[int] | None = None,
-        attached: Attached | None = None,
     ) -> dict[int, Answers]:
         """Score the items with whatever steers now; what several seeds hold out is scored once.
 
@@ -94,11 +91,10 @@ class Heldout:
             loaded: the model.
             encoded: what :meth:`encode` gave for it.
             seeds: of these seeds only.
-            attached: the handle of what steers, for interventions whose token scope is ``answer``.
         """
         wanted = tuple(self.rows) if seeds is None else tuple(seeds)
         needed = sorted({int(row) for seed in wanted for row in self.rows[seed]})
-        scores = score_options(loaded, [encoded[row] for row in needed], attached=attached)
+        scores = score_options(loaded, [encoded[row] for row in needed])
         position = {row: index for index, row in enumerate(needed)}
         return {seed: self._answers(scores, position, seed) for seed in wanted}
 
@@ -155,18 +151,9 @@ class PlainText:
         """A name for each passage: the clusters of intervals."""
         return [f"passage {number}" for number in range(self.reference.passages)]
 
-    def measure(self, loaded: LoadedModel, *, attached: Attached | None = None) -> TextMeasure:
-        """Score the passages with whatever steers now.
-
-        A text has no prompt, so an intervention on the answer acts on all of it: what it would do to a long answer.
-        """
-        if attached is not None and attached.attached:
-            attached.answer_from(torch.tensor([0]))
-        try:
-            scores = score_text(loaded, self.reference)
-        finally:
-            if attached is not None and attached.attached:
-                attached.answer_from(None)
+    def measure(self, loaded: LoadedModel) -> TextMeasure:
+        """Score the passages with whatever steers now; see :func:`equipoise.scoring.score_text`."""
+        scores = score_text(loaded, self.reference)
         return TextMeasure(
             Texts(scores.nll, scores.tokens, self.names), Texts(scores.kl, scores.tokens, self.names)
         )

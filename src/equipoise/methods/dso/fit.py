@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ...errors import InputError
-from ...interventions import Intervention, Provenance
+from ...interventions import Intervention, Provenance, refuse_steered
 from ...models import LoadedModel
 from ...tasks import Task, fingerprint, plain_text
 from ...versions import versions
@@ -40,8 +40,9 @@ def fit(
             It is removed when the fit is done.
         progress: called with a :class:`Progress` after each step.
 
-    Raises InputError if the task lacks ambiguous items or the model can't be steered.
+    Raises InputError if the task lacks ambiguous items or the model can't be steered, or is steered already.
     """
+    refuse_steered(loaded)
     settings = settings or DsoSettings()
     split = task.split(seed)
     for name, items in (("training", split.train), ("validation", split.validation)):

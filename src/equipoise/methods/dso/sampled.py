@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...interventions import Intervention, Provenance, attach
+from ...interventions import Intervention, Provenance, attach, refuse_steered
 from ...models import LoadedModel
 from ...scoring import encode_passages, prompt_ids, score_text, text_reference
 from ...tasks import FreeTextItem, PromptTask, fingerprint, plain_text
@@ -76,8 +76,9 @@ def fit_sampled(
         progress: called with a :class:`Progress` after each step; its ``bias`` is minus the mean validation reward.
 
     Raises InputError if there are fewer than two prompts, there is no reward, or the reward returns anything but one
-    finite number a completion.
+    finite number a completion, or the model is steered already.
     """
+    refuse_steered(loaded)
     settings = settings or SampledSettings()
     name = data.name if isinstance(data, PromptTask) else "prompts"
     if reward is None:
