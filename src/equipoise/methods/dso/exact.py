@@ -30,22 +30,22 @@ from .subproblem import Subproblem, solve_sparse
 from .validation import Validated, Validation, membership
 
 # Weights relative to the ambiguous residuals, chosen on validation data of SmolLM2-135M; the multipliers move on.
-_KL_PRICE = 0.25
-_TEXT_PRICE = 1.5
-_SECANT_PRICE = 1.0
-_CLEAR_PRICE = 0.3
-_PERPLEXITY_PRICE = 300.0
+_KL_PRICE = float(__import__("os").environ.get("X_KL_PRICE", "0.25"))
+_TEXT_PRICE = float(__import__("os").environ.get("X_TEXT_PRICE", "1.5"))
+_SECANT_PRICE = float(__import__("os").environ.get("X_SECANT_PRICE", "1.0"))
+_CLEAR_PRICE = float(__import__("os").environ.get("X_CLEAR_PRICE", "0.3"))
+_PERPLEXITY_PRICE = float(__import__("os").environ.get("X_PERPLEXITY_PRICE", "300.0"))
 # How much the second and later steps stay near the last state, and how far the metric is kept from zero.
-_TRUST = 3.0
-_DAMPING = 0.05
+_TRUST = float(__import__("os").environ.get("X_TRUST", "3.0"))
+_DAMPING = float(__import__("os").environ.get("X_DAMPING", "0.05"))
 # Earlier steps are linear near here too: their items serve again, at a weight that falls with each step.
-_MEMORY = 0.5
+_MEMORY = float(__import__("os").environ.get("X_MEMORY", "0.5"))
 _VALIDATION_PASSAGES = 48
-_POSITIONS = 8
+_POSITIONS = int(__import__("os").environ.get("X_POSITIONS", "8"))
 _SECANT_PASSAGES = 32
 _SHARE_MASS = 6
-_VALIDATION_ITEMS = 112
-_REMEMBERED = 3
+_VALIDATION_ITEMS = int(__import__("os").environ.get("X_VALIDATION_ITEMS", "112"))
+_REMEMBERED = int(__import__("os").environ.get("X_REMEMBERED", "3"))
 
 
 @dataclass(frozen=True, eq=False)
