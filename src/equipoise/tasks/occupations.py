@@ -44,7 +44,7 @@ def with_article(noun: str) -> str:
 
 @cache
 def occupations() -> tuple[Occupation, ...]:
-    """All built-in occupations, 73 held mostly by men (women < 40 %) and 73 mostly by women (> 60 %)."""
+    """All built-in occupations, 107 held mostly by men (women < 40 %) and 107 mostly by women (> 60 %)."""
     text = resources.files(__package__).joinpath("data/occupations.csv").read_text(encoding="utf-8")
     return tuple(
         Occupation(row["occupation"], float(row["percent_women"]), row["category"], int(row["year"]))

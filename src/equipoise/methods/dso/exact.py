@@ -39,6 +39,7 @@ _PERPLEXITY_PRICE = float(__import__("os").environ.get("X_PERPLEXITY_PRICE", "30
 _TRUST = float(__import__("os").environ.get("X_TRUST", "3.0"))
 _DAMPING = float(__import__("os").environ.get("X_DAMPING", "0.05"))
 # Earlier steps are linear near here too: their items serve again, at a weight that falls with each step.
+_EXTRA = float(__import__('os').environ.get('X_EXTRA','0.0'))
 _MEMORY = float(__import__("os").environ.get("X_MEMORY", "0.5"))
 _VALIDATION_PASSAGES = 48
 _POSITIONS = int(__import__("os").environ.get("X_POSITIONS", "8"))
@@ -112,6 +113,7 @@ class ExactFit:
         tokens = len(self._passages) * min(_POSITIONS, self.settings.passage_tokens - 1)
         fisher = sampled.square().sum(0) / tokens
         fisher += _DAMPING * fisher.mean()
+        fisher = fisher * (fisher / fisher.median()) ** _EXTRA
         base = self.validation(None)
         say(Progress(0, steps, "measured the unsteered model", base.bias, 0.0))
         done, states, kl_price, clear_price = 0, [torch.zeros(self.parameters.size)], 1.0, 1.0

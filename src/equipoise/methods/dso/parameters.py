@@ -79,6 +79,7 @@ def text_gradients(
     *,
     positions: int = 8,
     rows: int = 32,
+    observe: int = 64,
 ) -> tuple[Tensor, Tensor]:
     """What plain text says about the metric of KL, at the base model.
 
@@ -96,7 +97,8 @@ def text_gradients(
     """
     sampled, observed, count = [], torch.zeros(parameters.size), 0
     nothing = torch.zeros(parameters.size)
-    for batch in torch.split(passages, rows):
+    for start in range(0, len(passages), rows):
+        batch = passages[start : start + rows]
         leaves, steering = parameters.attach_rows(nothing, len(batch))
         with steering:
             chosen = torch.randperm(batch.shape[1] - 1, generator=generator)[:positions].sort().values
@@ -107,14 +109,12 @@ def text_gradients(
             )
             tokens = torch.searchsorted(cumulated, draws).clamp(max=cumulated.shape[1] - 1)
             drawn = logp.gather(1, tokens).reshape(len(batch), -1).sum(1)
-            sampled.append(row_gradients(drawn, leaves, keep=True))
-            actual = (
-                logp.gather(1, batch[:, chosen + 1].reshape(-1, 1).to(logp.device))
-                .reshape(len(batch), -1)
-                .sum(1)
-            )
-            observed += row_gradients(actual, leaves, keep=False).sum(0)
-            count += actual.numel() * len(chosen)
+            read = start < observe
+            sampled.append(row_gradients(drawn, leaves, keep=read))
+            if read:
+                actual = logp.gather(1, batch[:, chosen + 1].reshape(-1, 1).to(logp.device))
+                observed += row_gradients(actual.reshape(len(batch), -1).sum(1), leaves, keep=False).sum(0)
+                count += actual.numel()
     return torch.cat(sampled), observed / count
 
 

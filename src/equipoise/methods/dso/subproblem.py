@@ -7,6 +7,7 @@ from torch import Tensor
 
 _ROUNDS = 6
 _ITERATIONS = 12
+_CANDIDATES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,12 @@ class Subproblem:
     targets: Tensor
     metric: Tensor
     centre: Tensor
+
+    def on(self, support: Tensor) -> "Subproblem":
+        """The same problem with every entry outside ``support`` (indices) held at zero."""
+        return Subproblem(
+            self.rows[:, support], self.targets, self.metric[support], self.centre[support]
+        )
 
 
 def solve_ridge(problem: Subproblem) -> Tensor:
@@ -68,16 +75,21 @@ def solve_sparse(problem: Subproblem, density: float) -> Tensor:
     allowed = int(density * len(x))
     if density >= 1 or int((x != 0).sum()) <= allowed:
         return x
-    l1 = _first_penalty(problem, x, density)
+    if not allowed:
+        return torch.zeros_like(x)
+    # The path leaves a few times too many entries to choose from; the others can't be among the strongest.
+    near = _largest(x, problem.metric, min(len(x), _CANDIDATES * allowed))
+    chosen = problem.on(near)
+    x = x[near]
+    l1 = _first_penalty(chosen, x, allowed)
     for _ in range(_ROUNDS):
-        x = solve_lasso(problem, l1, iterations=_ITERATIONS, start=x)
+        x = solve_lasso(chosen, l1, iterations=_ITERATIONS, start=x)
         if int((x != 0).sum()) <= allowed:
             break
         l1 *= 1.6
-    kept = _largest(x, problem.metric, allowed)
-    inner = Subproblem(problem.rows[:, kept], problem.targets, problem.metric[kept], problem.centre[kept])
-    solved = torch.zeros_like(x)
-    solved[kept] = solve_ridge(inner)
+    kept = near[_largest(x, chosen.metric, allowed)]
+    solved = torch.zeros_like(problem.centre)
+    solved[kept] = solve_ridge(problem.on(kept))
     return solved
 
 
@@ -86,9 +98,9 @@ def soft_threshold(x: Tensor, threshold: Tensor | float) -> Tensor:
     return x.sign() * (x.abs() - threshold).clamp(min=0)
 
 
-def _first_penalty(problem: Subproblem, x: Tensor, density: float) -> float:
+def _first_penalty(problem: Subproblem, x: Tensor, allowed: int) -> float:
     pull = (x.abs() * problem.metric).sort(descending=True).values
-    return float(pull[int(density * len(x))]) * 0.5
+    return float(pull[min(allowed, len(x) - 1)]) * 0.5
 
 
 def _largest(x: Tensor, metric: Tensor, allowed: int) -> Tensor:
