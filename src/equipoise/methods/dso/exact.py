@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...errors import InputError
 from ...models import LoadedModel
 from ...scoring import encode_all, encode_passages
 from ...tasks import Item
@@ -30,23 +31,26 @@ from .subproblem import Subproblem, solve_sparse
 from .validation import Validated, Validation, membership
 
 # Weights relative to the ambiguous residuals, chosen on validation data of SmolLM2-135M; the multipliers move on.
-_KL_PRICE = float(__import__("os").environ.get("X_KL_PRICE", "0.25"))
-_TEXT_PRICE = float(__import__("os").environ.get("X_TEXT_PRICE", "1.5"))
-_SECANT_PRICE = float(__import__("os").environ.get("X_SECANT_PRICE", "1.0"))
-_CLEAR_PRICE = float(__import__("os").environ.get("X_CLEAR_PRICE", "0.3"))
-_PERPLEXITY_PRICE = float(__import__("os").environ.get("X_PERPLEXITY_PRICE", "300.0"))
+_KL_PRICE = 0.08
+_TEXT_PRICE = 6.0
+_SECANT_PRICE = 1.0
+_CLEAR_PRICE = 0.3
+_PERPLEXITY_PRICE = 300.0
 # How much the second and later steps stay near the last state, and how far the metric is kept from zero.
-_TRUST = float(__import__("os").environ.get("X_TRUST", "3.0"))
-_DAMPING = float(__import__("os").environ.get("X_DAMPING", "0.05"))
+_TRUST = 1.0
+_DAMPING = 0.05
+# Entries are dearer than their Fisher information by this power of it: at the same linear effect on the answers the
+# divergence on other text was half.
+_CAUTION = 0.5
 # Earlier steps are linear near here too: their items serve again, at a weight that falls with each step.
-_EXTRA = float(__import__('os').environ.get('X_EXTRA','0.0'))
-_MEMORY = float(__import__("os").environ.get("X_MEMORY", "0.5"))
-_VALIDATION_PASSAGES = 48
-_POSITIONS = int(__import__("os").environ.get("X_POSITIONS", "8"))
-_SECANT_PASSAGES = 32
+_MEMORY = 0.5
+_REMEMBERED = 2
+# Validation passages are several pieces long.
+_PIECES = 4
+_VALIDATION_PASSAGES = 24
+_SECANT_PASSAGES = 48
 _SHARE_MASS = 6
-_VALIDATION_ITEMS = int(__import__("os").environ.get("X_VALIDATION_ITEMS", "112"))
-_REMEMBERED = int(__import__("os").environ.get("X_REMEMBERED", "3"))
+_VALIDATION_ITEMS = 112
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +83,14 @@ class ExactFit:
         self.parameters = NormParameters(loaded)
         self._ambiguous = [item for item in train if item.part == "ambiguous"]
         self._clear = [item for item in train if item.part == "unambiguous"]
-        self._encoded = encode_all(loaded.tokenizer, self._ambiguous)
-        self._clear_encoded = encode_all(loaded.tokenizer, self._clear)
-        passages = encode_passages(loaded, text, length=settings.passage_tokens, all_windows=True)
-        order = torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))
-        held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))
-        self._passages = passages[order[held : held + settings.passages]]
+        held, self._passages = _divide(loaded, text, settings, seed)
         shown = [
             part[i]
             for name in ("ambiguous", "unambiguous")
             if (part := [item for item in validation if item.part == name])
             for i in balanced(part, _VALIDATION_ITEMS, seed, 0)
         ]
-        self.validation = Validation(loaded, shown, outcomes, passages[order[:held]])
+        self.validation = Validation(loaded, shown, outcomes, held)
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None
@@ -108,12 +107,11 @@ class ExactFit:
             self.parameters,
             self._passages,
             torch.Generator().manual_seed(self.seed),
-            positions=_POSITIONS,
         )
-        tokens = len(self._passages) * min(_POSITIONS, self.settings.passage_tokens - 1)
+        tokens = len(self._passages) * (self.settings.passage_tokens - 1)
         fisher = sampled.square().sum(0) / tokens
         fisher += _DAMPING * fisher.mean()
-        fisher = fisher * (fisher / fisher.median()) ** _EXTRA
+        metric = fisher * (fisher / fisher.median()) ** _CAUTION
         base = self.validation(None)
         say(Progress(0, steps, "measured the unsteered model", base.bias, 0.0))
         done, states, kl_price, clear_price = 0, [torch.zeros(self.parameters.size)], 1.0, 1.0
@@ -126,7 +124,7 @@ class ExactFit:
         for step in range(done, steps):
             memory = [*memory[1 - _REMEMBERED :], self._linearise(step, states[-1])]
             problem = self._problem(
-                memory, states[-1], sampled / math.sqrt(tokens), observed, fisher, kl_price, clear_price
+                memory, states[-1], sampled / math.sqrt(tokens), observed, metric, kl_price, clear_price
             )
             states.append(solve_sparse(problem, settings.density))
             figures = self.validation(self.parameters.edits(states[-1]))
@@ -164,7 +162,7 @@ class ExactFit:
     def _linearise(self, step: int, here: Tensor) -> _Rows:
         chosen = balanced(self._ambiguous, self.settings.items, self.seed, step)
         items = [self._ambiguous[i] for i in chosen]
-        encoded = [self._encoded[i] for i in chosen]
+        encoded = encode_all(self.parameters.loaded.tokenizer, items)
         odds, offsets, members = [], [], membership(items)
         for values, gradients in answer_gradients(
             self.parameters, encoded, here, parity(items, self.outcomes)
@@ -177,7 +175,10 @@ class ExactFit:
             order = balanced(self._clear, self.settings.unambiguous, self.seed, step)
             asked = [self._clear[i] for i in order]
             ((_, clear),) = answer_gradients(
-                self.parameters, [self._clear_encoded[i] for i in order], here, margin(asked)
+                self.parameters,
+                encode_all(self.parameters.loaded.tokenizer, asked),
+                here,
+                margin(asked),
             )
         return _Rows(torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here))
 
@@ -191,7 +192,7 @@ class ExactFit:
             return torch.zeros(0, self.parameters.size)
         draw = torch.Generator().manual_seed(self.seed * 1000 + step)
         chosen = self._passages[torch.randperm(len(self._passages), generator=draw)[:_SECANT_PASSAGES]]
-        _, gradient = kl_gradient(self.parameters, chosen, here, draw, positions=_POSITIONS)
+        _, gradient = kl_gradient(self.parameters, chosen, here)
         along = float(gradient @ here)
         return (gradient / math.sqrt(along))[None] if along > 0 else torch.zeros(0, self.parameters.size)
 
@@ -201,7 +202,7 @@ class ExactFit:
         here: Tensor,
         text: Tensor,
         observed: Tensor,
-        fisher: Tensor,
+        diagonal: Tensor,
         kl_price: float,
         clear_price: float,
     ) -> Subproblem:
@@ -235,7 +236,7 @@ class ExactFit:
         add(observed[None], torch.zeros(1), _PERPLEXITY_PRICE * groups)
         price = _KL_PRICE * kl_price
         trust = _TRUST if bool(here.any()) else 0.0
-        metric = groups * (price + trust) * fisher
+        metric = groups * (price + trust) * diagonal
         return Subproblem(torch.cat(matrix), torch.cat(targets), metric, here * (trust / (price + trust)))
 
     def _emphasis(self, odds: Tensor) -> Tensor:
@@ -248,6 +249,27 @@ class ExactFit:
             return torch.ones(len(odds))
         gap = torch.tanh(odds / 2).abs()
         return 1 / gap.clamp(min=0.05) * gap.mean().clamp(min=0.05)
+
+
+def _divide(
+    loaded: LoadedModel, text: Sequence[str], settings: DsoSettings, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Passages to validate on, [n, T], and pieces of the others for the metric, [m, passage_tokens].
+
+    Many short pieces say more about the metric than few long ones at the same cost; but what is measured in the end
+    is the divergence in longer contexts, so validation passages have several pieces' length where the text allows.
+    """
+    length = settings.passage_tokens
+    try:
+        passages = encode_passages(loaded, text, length=_PIECES * length, all_windows=True)
+    except InputError:
+        passages = encode_passages(loaded, text, length=length, all_windows=True)
+    passages = passages[torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))]
+    held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))
+    rest = passages[held:] if len(passages) > 1 else passages
+    pieces = rest.reshape(-1, length)
+    drawn = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(seed))
+    return passages[:held], pieces[drawn[: settings.passages]]
 
 
 def balanced(items: Sequence[Item], number: int, seed: int, step: int) -> list[int]:

@@ -14,6 +14,10 @@ Heads = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """From log-probabilities [B, K] and the items' indices [B] to scalars a row, a list of [B]."""
 
 
+# What bounds memory is a vocabulary of log-probabilities a token, several times over.
+_TOKENS = 512
+
+
 class NormParameters:
     """Where each norm's scale and shift lie in a flat fp32 vector of ``size`` entries: scale, shift, scale, …"""
 
@@ -77,17 +81,13 @@ def text_gradients(
     passages: Tensor,
     generator: torch.Generator,
     *,
-    positions: int = 8,
-    rows: int = 32,
-    observe: int = 64,
+    observe: int = 128,
 ) -> tuple[Tensor, Tensor]:
     """What plain text says about the metric of KL, at the base model.
 
     Args:
         passages: token ids [n, T].
-        positions: predicted tokens a passage, drawn anew for each batch: the head and its softmax cost more than the
-            backbone, and neighbouring tokens say little new.
-        rows: passages at a time.
+        observe: passages, at least, whose own tokens are read too: one direction needs fewer than a metric.
 
     Returns:
         sampled [n, P]: gradients of log P of tokens that are drawn from the model's own predictions, summed over
@@ -97,12 +97,12 @@ def text_gradients(
     """
     sampled, observed, count = [], torch.zeros(parameters.size), 0
     nothing = torch.zeros(parameters.size)
+    rows = _rows(passages)
     for start in range(0, len(passages), rows):
         batch = passages[start : start + rows]
         leaves, steering = parameters.attach_rows(nothing, len(batch))
         with steering:
-            chosen = torch.randperm(batch.shape[1] - 1, generator=generator)[:positions].sort().values
-            logp = _predictions(parameters.loaded, batch.to(parameters.loaded.device), chosen)
+            logp = _predictions(parameters.loaded, batch.to(parameters.loaded.device))
             cumulated = logp.detach().exp().cumsum(1)
             draws = (
                 torch.rand(len(cumulated), 1, generator=generator).to(cumulated.device) * cumulated[:, -1:]
@@ -112,32 +112,23 @@ def text_gradients(
             read = start < observe
             sampled.append(row_gradients(drawn, leaves, keep=read))
             if read:
-                actual = logp.gather(1, batch[:, chosen + 1].reshape(-1, 1).to(logp.device))
+                actual = logp.gather(1, batch[:, 1:].reshape(-1, 1).to(logp.device))
                 observed += row_gradients(actual.reshape(len(batch), -1).sum(1), leaves, keep=False).sum(0)
                 count += actual.numel()
-    return torch.cat(sampled), observed / count
+    return torch.cat(sampled), observed / max(count, 1)
 
 
-def kl_gradient(
-    parameters: NormParameters,
-    passages: Tensor,
-    vector: Tensor,
-    generator: torch.Generator,
-    *,
-    positions: int = 8,
-    rows: int = 32,
-) -> tuple[float, Tensor]:
-    """KL(steered by ``vector`` ‖ base), mean nats a token at drawn positions, and its gradient [P]."""
+def kl_gradient(parameters: NormParameters, passages: Tensor, vector: Tensor) -> tuple[float, Tensor]:
+    """KL(steered by ``vector`` ‖ base), mean nats a token of passages [n, T], and its gradient [P]."""
     total, gradient, count = 0.0, torch.zeros(parameters.size), 0
-    for batch in torch.split(passages, rows):
-        chosen = torch.randperm(batch.shape[1] - 1, generator=generator)[:positions].sort().values
+    for batch in torch.split(passages, _rows(passages)):
         ids = batch.to(parameters.loaded.device)
         with torch.no_grad():
-            before = _predictions(parameters.loaded, ids, chosen)
+            before = _predictions(parameters.loaded, ids)
         # One leaf for each row costs little and lets one function serve all gradients.
         leaves, steering = parameters.attach_rows(vector, len(batch))
         with steering:
-            now = _predictions(parameters.loaded, ids, chosen)
+            now = _predictions(parameters.loaded, ids)
             divergence = (now.exp() * (now - before)).sum(1).reshape(len(batch), -1).sum(1)
             gradient += row_gradients(divergence, leaves, keep=False).sum(0)
         total += float(divergence.detach().sum())
@@ -145,8 +136,11 @@ def kl_gradient(
     return max(total / count, 0.0), gradient / count
 
 
-def _predictions(loaded: LoadedModel, ids: Tensor, chosen: Tensor) -> Tensor:
-    """Log-probabilities [B · positions, vocabulary] after the chosen columns."""
-    hidden = hidden_of(run_backbone(loaded, ids))
-    states = hidden[:, chosen.to(hidden.device)].reshape(-1, hidden.shape[-1]).contiguous()
-    return head_logprobs(loaded, states)
+def _rows(passages: Tensor) -> int:
+    return max(1, _TOKENS // passages.shape[1])
+
+
+def _predictions(loaded: LoadedModel, ids: Tensor) -> Tensor:
+    """Log-probabilities [B · (T − 1), vocabulary] of every token after the first."""
+    hidden = hidden_of(run_backbone(loaded, ids))[:, :-1]
+    return head_logprobs(loaded, hidden.reshape(-1, hidden.shape[-1]).contiguous())

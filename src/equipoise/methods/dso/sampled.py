@@ -38,7 +38,6 @@ from .working_copy import working_copy
 
 _VALIDATION_PASSAGES = 48
 # Predicted tokens a passage from which the metric is drawn.
-_POSITIONS = 8
 # The share of the Fisher's diagonal that stands for what the few sampled directions miss; and a floor under it.
 _DIAGONAL = 0.5
 _DAMPING = 0.05
@@ -187,8 +186,8 @@ class SampledFit:
     def _metric(self) -> tuple[Tensor, Tensor]:
         """F = RᵀR + diag(d), nats a token: R [n, P] and d [P]."""
         draw = torch.Generator().manual_seed(self.seed)
-        sampled, _ = text_gradients(self.parameters, self._passages, draw, positions=_POSITIONS)
-        tokens = len(self._passages) * min(_POSITIONS, self.settings.passage_tokens - 1)
+        sampled, _ = text_gradients(self.parameters, self._passages, draw, observe=0)
+        tokens = len(self._passages) * (self.settings.passage_tokens - 1)
         fisher = sampled.square().sum(0) / tokens
         return sampled / math.sqrt(tokens), _DIAGONAL * fisher + _DAMPING * fisher.mean()
 

@@ -22,7 +22,7 @@ class DsoSettings:
         steps: passes over fresh training items.
         items: ambiguous training items a step, the same number for every occupation.
         unambiguous: unambiguous training items a step, whose answers must not move.
-        passages: plain passages from which the metric of KL is estimated.
+        passages: pieces of plain text from which the metric of KL is estimated.
         passage_tokens: tokens of each.
         kl: ε, the KL budget on plain text, mean nats a token.
         kl_unambiguous: the KL budget at the answer of unambiguous prompts, nats.
@@ -34,11 +34,11 @@ class DsoSettings:
     """
 
     objective: Objective = "smooth"
-    steps: int = 5
-    items: int = 160
+    steps: int = 6
+    items: int = 216
     unambiguous: int = 64
-    passages: int = 96
-    passage_tokens: int = 32
+    passages: int = 256
+    passage_tokens: int = 16
     kl: float = 0.06
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5

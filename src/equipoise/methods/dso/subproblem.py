@@ -28,9 +28,7 @@ class Subproblem:
 
     def on(self, support: Tensor) -> "Subproblem":
         """The same problem with every entry outside ``support`` (indices) held at zero."""
-        return Subproblem(
-            self.rows[:, support], self.targets, self.metric[support], self.centre[support]
-        )
+        return Subproblem(self.rows[:, support], self.targets, self.metric[support], self.centre[support])
 
 
 def solve_ridge(problem: Subproblem) -> Tensor:

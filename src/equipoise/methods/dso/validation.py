@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...interventions import AffineEdit, Intervention, Provenance, attach
@@ -65,9 +66,9 @@ class Validation:
         bias = math.inf if found is None else found
         if not self._clear:
             return Validated(bias, score_text(self._loaded, self._text).mean_kl, 0.0, 1.0)
-        choice = score_options(self._loaded, self._clear_encoded).choice
         right = np.array([item.answer for item in self._clear])
         now = _next_tokens(self._loaded, self._clear_encoded)
+        choice = self._choice(now)
         moved = (now.exp() * (now - self._clear_before)).sum(1).mean()
         return Validated(
             bias,
@@ -75,6 +76,13 @@ class Validation:
             max(float(moved), 0.0),
             float((choice == right).mean()),
         )
+
+    def _choice(self, now: Tensor) -> NDArray[np.int64]:
+        """The most probable option of each unambiguous item; what was computed already answers one-token options."""
+        if not all(item.single for item in self._clear_encoded):
+            return score_options(self._loaded, self._clear_encoded).choice
+        rows = zip(now, self._clear_encoded, strict=True)
+        return np.array([int(logp[[t for (t,) in item.options]].argmax()) for logp, item in rows])
 
 
 def membership(items: Sequence[Item]) -> Tensor:
