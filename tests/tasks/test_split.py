@@ -80,11 +80,12 @@ def test_a_limit_holds_and_stays_balanced(task: Task, seed: int, limit: int) -> 
             assert hits["always the first mentioned"].mean() == 0.5
 
 
-def test_a_subsample_uses_every_group_before_any_twice() -> None:
+def test_a_subsample_gives_some_groups_many_items_rather_than_many_groups_few() -> None:
     items = [item for item in Pronouns().items() if item.part == "ambiguous"]
-    chosen = subsample(items, len(occupations()), seed=1)
-    assert {item.groups for item in chosen} == {(o.name,) for o in occupations()}
+    chosen = subsample(items, 80, seed=1)
+    assert set(Counter(item.groups for item in chosen).values()) == {8}
     assert max(Counter(item.template for item in chosen).values()) <= 3
+    assert {item.groups for item in subsample(items, 80, seed=2)} != {item.groups for item in chosen}
     assert subsample(items, len(items) + 1, seed=1) == items
 
 

@@ -1,5 +1,6 @@
 """A task: where items come from, how they are held out, and what guessing would score."""
 
+import math
 import random
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
@@ -167,14 +168,38 @@ def _limited(name: str, key: SetName, items: Sequence[Item], limit: int, seed: i
     return taken
 
 
+# Items a group should have at least in a subsample.
+_EACH = 8
+
+
+def _of_few_groups(items: Sequence[Item], limit: int, seed: int | str) -> Sequence[Item]:
+    """The items of some of the groups: no more groups than ``limit`` items can serve.
+
+    Items of several groups are all kept: each already serves more than one, and pairs interlock.
+    """
+    if any(len(set(item.groups)) > 1 for item in items):
+        return items
+    names = sorted({item.groups[0] for item in items})
+    random.Random(f"{seed}/groups").shuffle(names)
+    place = {name: number for number, name in enumerate(names)}
+    ranks = [place[item.groups[0]] for item in items]
+    last = max(math.ceil(limit / _EACH) - 1, sorted(ranks)[limit - 1])
+    return [item for item, rank in zip(items, ranks, strict=True) if rank <= last]
+
+
 def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Item]:
-    """At most ``limit`` items, every group as often as the others.
+    """At most ``limit`` items of as many groups as can have some eight each, every one as often as the others;
+    groups that share items are all kept.
+
+    Few groups with many items each, since what is measured is a group's mean: over two or three items chance alone
+    would look like bias.
 
     Items with the same groups and template are taken together or not at all, so that what is
     counterbalanced within them (genders, order) stays so. The original order is kept.
     """
     if limit >= len(items):
         return list(items)
+    items = _of_few_groups(items, limit, seed)
     blocks = _blocks(items)
     keys = sorted(blocks)
     random.Random(str(seed)).shuffle(keys)
