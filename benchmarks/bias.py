@@ -3,7 +3,7 @@
 For each seed: fit on the training occupations of a task, then audit the held-out ones at eleven strengths. Transfer
 is measured at strengths 0 and 1 on other tasks, by the same interventions.
 
-python benchmarks/bias.py [--task TASK] [--seeds N] [--limit ITEMS] [--text FILE] [--transfer TASK ...] [--set KEY=VALUE ...]
+python benchmarks/bias.py [--task TASK] [--seeds N] [--limit ITEMS] [--text FILE] [--transfer TASK ...]
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
         print(f"seed {seed}: fitted in {seconds[-1]} s", flush=True)
     common = {"intervention": fitted, "seeds": seeds, "limit": arguments.limit}
     text = {"text": arguments.text, "passages": arguments.passages}
-    found = eq.audit(loaded, arguments.task, strengths=STRENGTHS, **common, **text).to_json()
+    found = eq.audit(loaded, arguments.task, strengths=STRENGTHS, **common, **text).to_dict()
     runs = [
         {"seed": run["seed"], "strength": run["strength"], "n": run["n"], **figures(run)}
         for run in found["runs"]
@@ -65,7 +65,7 @@ def main() -> None:
         print(f"λ = {strength}: mean (least, most) over seeds {summary[str(strength)]}", flush=True)
     transfer = {}
     for task in arguments.transfer:
-        other = eq.audit(loaded, task, strengths=[0.0, 1.0], **common).to_json()
+        other = eq.audit(loaded, task, strengths=[0.0, 1.0], **common).to_dict()
         name = task.split(":")[0]
         transfer[name] = [
             {"seed": run["seed"], "strength": run["strength"], "n": run["n"], **figures(run)}
