@@ -41,7 +41,7 @@ def test_sets_are_disjoint_in_occupations_and_templates(task: Task, seed: int) -
         assert abs(types["male"] - types["female"]) <= 1  # stratified
         assert {item.part for item in items} == {"ambiguous", "unambiguous"}
     sizes = {name: len({g for i in items for g in i.groups}) for name, items in sets_of(split).items()}
-    assert sizes == {"train": 32, "validation": 14, "heldout": 20}
+    assert sizes == {"train": 108, "validation": 42, "heldout": 64}
 
 
 def test_the_check_would_notice_a_shared_occupation() -> None:

@@ -168,8 +168,9 @@ def _limited(name: str, key: SetName, items: Sequence[Item], limit: int, seed: i
     return taken
 
 
-# Items a group should have at least in a subsample.
+# Items a group should have at least in a subsample, and groups that a small one has all the same.
 _EACH = 8
+_GROUPS = 10
 
 
 def _of_few_groups(items: Sequence[Item], limit: int, seed: int | str) -> Sequence[Item]:
@@ -183,7 +184,7 @@ def _of_few_groups(items: Sequence[Item], limit: int, seed: int | str) -> Sequen
     random.Random(f"{seed}/groups").shuffle(names)
     place = {name: number for number, name in enumerate(names)}
     ranks = [place[item.groups[0]] for item in items]
-    last = max(math.ceil(limit / _EACH) - 1, sorted(ranks)[limit - 1])
+    last = max(math.ceil(limit / _EACH) - 1, min(_GROUPS, limit) - 1, sorted(ranks)[limit - 1])
     return [item for item, rank in zip(items, ranks, strict=True) if rank <= last]
 
 
