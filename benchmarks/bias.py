@@ -63,35 +63,33 @@ def main() -> None:
             if (values := [run[name][0] for run in here if run[name]])
         }
         print(f"λ = {strength}: mean (least, most) over seeds {summary[str(strength)]}", flush=True)
-    transfer = {}
+    result: dict[str, Any] = {
+        "model": MODEL,
+        "task": arguments.task,
+        "settings": settings,
+        "fit_seconds": seconds,
+        "text": arguments.text and arguments.text.rsplit("/", 1)[-1],
+        "recommendation": found["recommendation"],
+        "summary": summary,
+        "runs": runs,
+        "transfer": {},
+    }
+    write(f"bias-{arguments.task}", result)
     for task in arguments.transfer:
         other = eq.audit(loaded, task, strengths=[0.0, 1.0], **common).to_dict()
         name = task.split(":")[0]
-        transfer[name] = [
+        result["transfer"][name] = [
             {"seed": run["seed"], "strength": run["strength"], "n": run["n"], **figures(run)}
             for run in other["runs"]
         ]
         for strength in (0.0, 1.0):
             values = [
                 run["per_occupation_bias"][0]
-                for run in transfer[name]
+                for run in result["transfer"][name]
                 if run["strength"] == strength and run["seed"] is not None
             ]
             print(f"{name}: λ = {strength}: bias {mean(values):.3f} over seeds {values}", flush=True)
-    write(
-        f"bias-{arguments.task}",
-        {
-            "model": MODEL,
-            "task": arguments.task,
-            "settings": settings,
-            "fit_seconds": seconds,
-            "text": arguments.text and arguments.text.rsplit("/", 1)[-1],
-            "recommendation": found["recommendation"],
-            "summary": summary,
-            "runs": runs,
-            "transfer": transfer,
-        },
-    )
+        write(f"bias-{arguments.task}", result)
 
 
 if __name__ == "__main__":

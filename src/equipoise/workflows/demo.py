@@ -26,7 +26,7 @@ FOLDER = "equipoise-demo"
 TARGET = 0.10
 
 # Of the two steps, how much of the time the first one takes.
-_FIT_SHARE = 0.35
+_FIT_SHARE = 0.55
 
 
 def demo(

@@ -37,7 +37,6 @@ from .validation import Validated
 from .working_copy import working_copy
 
 _VALIDATION_PASSAGES = 48
-# Predicted tokens a passage from which the metric is drawn.
 # The share of the Fisher's diagonal that stands for what the few sampled directions miss; and a floor under it.
 _DIAGONAL = 0.5
 _DAMPING = 0.05
