@@ -47,10 +47,10 @@ _MEMORY = 0.5
 _REMEMBERED = 2
 # Validation passages are several pieces long.
 _PIECES = 4
-_VALIDATION_PASSAGES = 24
+_VALIDATION_PASSAGES = 20
 _SECANT_PASSAGES = 48
 _SHARE_MASS = 6
-_VALIDATION_ITEMS = 172
+_VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
 # The mean of two states is tried in the last steps: its divergence relative to theirs, and how much longer it may be.
 _MEANS = 2
 _MEAN_KL = 0.93
@@ -90,9 +90,9 @@ class ExactFit:
         held, self._passages = _divide(loaded, text, settings, seed)
         shown = [
             part[i]
-            for name in ("ambiguous", "unambiguous")
+            for name, number in _VALIDATION_ITEMS.items()
             if (part := [item for item in validation if item.part == name])
-            for i in balanced(part, _VALIDATION_ITEMS, seed, 0)
+            for i in balanced(part, number, seed, 0)
         ]
         self.validation = Validation(loaded, shown, outcomes, held)
 
