@@ -14,7 +14,7 @@ def items() -> list[Item]:
 
 
 def test_sizes(items: list[Item]) -> None:
-    assert len(items) <= 7000
+    assert len(items) <= 10_000
     assert len({item.id for item in items}) == len(items)
     for part in ("ambiguous", "unambiguous"):
         chosen = [item for item in items if item.part == part]

@@ -115,8 +115,8 @@ class Coreference(Task):
     )
 
     def items(self) -> Sequence[Item]:
-        """A seventh of the pairs that the templates allow, every occupation and template equally often."""
-        return list(_design(occupations(), range(len(AMBIGUOUS)), range(len(UNAMBIGUOUS)), thin=7))
+        """A fifth of the pairs that the templates allow, every occupation and template equally often."""
+        return list(_design(occupations(), range(len(AMBIGUOUS)), range(len(UNAMBIGUOUS)), thin=5))
 
     def strata(self) -> Mapping[str, str]:
         """Occupations held mostly by women and mostly by men are divided separately."""
