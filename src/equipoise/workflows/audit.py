@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GRID = tuple(round(0.1 * step, 1) for step in range(11))
-LIMIT = 240
+LIMIT = 160
 PASSAGES = 20
 LENGTH = 64
 OUTPUTS = ("results.json", "report.html")
