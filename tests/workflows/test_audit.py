@@ -105,8 +105,8 @@ def test_every_number_of_the_base_model_is_what_scoring_gives() -> None:
     )
     right = score_options(model(), unambiguous).choice == [item.answer for item in unambiguous]
     assert run.mitigation is None and run.strength == 0 and run.n == len(ambiguous)
-    assert run.metrics["per_occupation_bias"].value == pytest.approx(bias)
-    assert run.metrics["stereotype_gap"].value == pytest.approx(gap.mean())
+    assert run.metrics["per_occupation_bias"].value == pytest.approx(bias, abs=1e-6)
+    assert run.metrics["stereotype_gap"].value == pytest.approx(gap.mean(), abs=1e-6)
     assert run.metrics["abstention_rate"].value == pytest.approx(1 - given.sum(1).mean())
     assert run.metrics["unambiguous_accuracy"].value == pytest.approx(right.mean())
     assert run.metrics["kl_to_base"].value == 0 and run.metrics["perplexity_ratio"].value == 1
