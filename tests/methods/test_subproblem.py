@@ -12,6 +12,7 @@ from equipoise.methods.dso.subproblem import (
     solve_lasso,
     solve_ridge,
     solve_sparse,
+    sparse_mean,
 )
 
 
@@ -75,6 +76,15 @@ def test_sparse_keeps_to_its_density_and_is_best_on_its_support(seed: int, densi
     there = x != 0
     assert int(there.sum()) <= int(density * len(x))
     torch.testing.assert_close(gradient(problem, x)[there], torch.zeros_like(x[there]), rtol=0, atol=1e-7)
+
+
+def test_the_mean_of_sparse_states_is_as_sparse_as_they_are() -> None:
+    one, other, metric = torch.zeros(40), torch.zeros(40), torch.ones(40)
+    one[:4], other[4:8] = torch.tensor([8.0, 6.0, 1.0, 1.0]), torch.tensor([4.0, 2.0, 1.0, 1.0])
+    assert int(((one + other) != 0).sum()) == 8  # the plain mean's support is that of both
+    found = sparse_mean(one, other, metric, 0.1)
+    assert found.nonzero()[:, 0].tolist() == [0, 1, 4, 5]
+    torch.testing.assert_close(sparse_mean(one, other, metric, 1.0), (one + other) / 2)
 
 
 def test_full_density_is_ridge() -> None:

@@ -27,7 +27,7 @@ from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
 from .progress import Progress, Report
 from .settings import DsoSettings
-from .subproblem import Subproblem, solve_sparse
+from .subproblem import Subproblem, solve_sparse, sparse_mean
 from .validation import Validated, Validation, membership
 
 # Weights relative to the ambiguous residuals, chosen on validation data of SmolLM2-135M; the multipliers move on.
@@ -112,7 +112,7 @@ class ExactFit:
             self._passages,
             torch.Generator().manual_seed(self.seed),
         )
-        tokens = len(self._passages) * (self.settings.passage_tokens - 1)
+        tokens = len(self._passages) * (settings.passage_tokens - 1)
         fisher = sampled.square().sum(0) / tokens
         fisher += _DAMPING * fisher.mean()
         metric = fisher * (fisher / fisher.median()) ** _CAUTION
@@ -132,7 +132,7 @@ class ExactFit:
             )
             states.append(solve_sparse(problem, settings.density))
             figures = self.validation(self.parameters.edits(states[-1]))
-            for vector, now in self._candidates(states, figures):
+            for vector, now in self._candidates(states, figures, metric):
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
             kl_price *= _ascent(figures.kl / settings.kl)
@@ -146,30 +146,31 @@ class ExactFit:
             )
         return best, best_figures, base
 
-    def _candidates(self, states: Sequence[Tensor], figures: Validated) -> Iterator[tuple[Tensor, Validated]]:
+    def _candidates(
+        self, states: Sequence[Tensor], figures: Validated, metric: Tensor
+    ) -> Iterator[tuple[Tensor, Validated]]:
         """The last state, if it is within the budget; near the end also the mean of the last two, at a chosen length.
 
         What two states, fitted on different items, don't share is noise that costs divergence and moves nothing on
-        other items. The length is set so that the mean spends the budget.
+        other items. The length is set so that the mean spends the budget; its density is that of a state.
         """
         budget = self.settings.kl
         if figures.kl <= budget:
             yield states[-1], figures
-        mean, now = states[-1], figures.kl
+            if len(states) <= max(2, self.settings.steps + 1 - _MEANS):
+                return
+        vector, kl = states[-1], figures.kl
         if len(states) > 2:
-            mean, now = (states[-1] + states[-2]) / 2, _MEAN_KL * figures.kl
-        elif figures.kl <= budget:
-            return
-        if len(states) <= self.settings.steps - _MEANS and figures.kl <= budget:
-            return
+            vector = sparse_mean(states[-1], states[-2], metric, self.settings.density)
+            kl *= _MEAN_KL
         for _ in range(2):
             # KL grows with the square of the length; this aims a little inside.
-            mean = mean * min(_LONGEST, 0.97 * math.sqrt(budget / max(now, 1e-9)))
-            found = self.validation(self.parameters.edits(mean))
+            vector = vector * min(_LONGEST, 0.97 * math.sqrt(budget / max(kl, 1e-9)))
+            found = self.validation(self.parameters.edits(vector))
             if found.kl <= budget:
-                yield mean, found
+                yield vector, found
                 return
-            now = found.kl
+            kl = found.kl
 
     def _better(self, now: Validated, best: Validated, base: Validated) -> bool:
         within = (

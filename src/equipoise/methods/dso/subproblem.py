@@ -91,6 +91,15 @@ def solve_sparse(problem: Subproblem, density: float) -> Tensor:
     return solved
 
 
+def sparse_mean(one: Tensor, other: Tensor, metric: Tensor, density: float) -> Tensor:
+    """The mean of two vectors [P], zero but in the at most ``density`` · P entries that matter most to KL."""
+    mean = (one + other) / 2
+    kept = _largest(mean, metric, int(density * len(mean)))
+    found = torch.zeros_like(mean)
+    found[kept] = mean[kept]
+    return found
+
+
 def soft_threshold(x: Tensor, threshold: Tensor | float) -> Tensor:
     """The proximal operator of ℓ1: sign(x) · max(|x| − threshold, 0)."""
     return x.sign() * (x.abs() - threshold).clamp(min=0)
