@@ -154,7 +154,9 @@ def groups_figure(view: TaskView) -> Labelled | None:
     axes.set_yticks(rows, [textwrap.shorten(name, _LONGEST_NAME, placeholder="…") for name in names])
     axes.tick_params(axis="y", labelcolor=INK)
     reach = min(1.08 * max(20.0, *map(abs, widths)), 100.0)
-    axes.set(xlim=(-reach, reach), ylim=(-0.6, len(names) - 0.4), xlabel="lean, points")
+    axes.set(xlim=(-reach, reach), ylim=(-0.6, len(names) - 0.4))
+    # A line of its own: long names leave the axis too narrow for it and the two notes side by side.
+    axes.set_xlabel("lean, points", labelpad=16)
     axes.grid(axis="y", visible=False)
     ends = ((0, "← against the stereotype", "left"), (1, "with the stereotype →", "right"))
     for side, words, across in ends:
