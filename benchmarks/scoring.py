@@ -14,17 +14,12 @@ import torch
 from timing import interleaved, ratios, seconds, shown, spread, write
 from torch import Tensor
 
+from equipoise.methods.dso.working_copy import has_amx
 from equipoise.models import LoadedModel, load
 from equipoise.scoring import batch_logprobs, collate, encode_all
 from equipoise.tasks import load_task
 
 MODEL, TASK, ROWS = "smollm2", "pronouns", 64
-
-
-def has_amx() -> bool:
-    """Whether the CPU multiplies bf16 matrices in tiles; without, bf16 isn't what scoring would use."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported and supported())
 
 
 def main() -> None:
