@@ -14,8 +14,8 @@ from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, attach_live, refuse_steered
 from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
 from equipoise.methods.dso.exact import balanced
-from equipoise.methods.dso.validation import Validation
 from equipoise.methods.dso.working_copy import working_copy
+from equipoise.methods.validation import Validation
 from equipoise.metrics import Responses, per_occupation_bias
 from equipoise.models import LoadedModel
 from equipoise.scoring import encode_passages, score_options

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...files import write_atomic
 from ...models import LoadedModel
-from .validation import Validated
+from ..validation import Validated
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,13 +22,13 @@ from ...errors import InputError
 from ...models import LoadedModel
 from ...scoring import encode_all, encode_passages
 from ...tasks import Item
+from ..validation import Validated, Validation, membership
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
 from .progress import Progress, Report
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse, sparse_mean
-from .validation import Validated, Validation, membership
 
 # Weights relative to the ambiguous residuals, chosen on validation data of SmolLM2-135M; the multipliers move on.
 _KL_PRICE = 0.08

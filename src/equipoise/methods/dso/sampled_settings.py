@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ...errors import InputError
-from .settings import Precision, parse_settings, require, require_budget, require_share, require_word
+from ..settings import parse_settings, require, require_budget, require_share, require_word
+from .settings import Precision
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class SampledSettings:
 
     def __post_init__(self) -> None:
         counts = ("steps", "prompts", "tokens", "validation_samples", "passages")
-        require(self, {**dict.fromkeys(counts, 1), "samples": 2, "passage_tokens": 2})
-        require_budget(self, "kl", "step_kl")
-        require_share(self, "density")
+        require("dso", self, {**dict.fromkeys(counts, 1), "samples": 2, "passage_tokens": 2})
+        require_budget("dso", self, "kl", "step_kl")
+        require_share("dso", self, "density")
         if not 0 <= self.momentum < 1:
             raise InputError(f"dso setting momentum={self.momentum}: it must be at least 0 and below 1")
-        require_word(self, "precision", get_args(Precision))
+        require_word("dso", self, "precision", get_args(Precision))
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> "SampledSettings":

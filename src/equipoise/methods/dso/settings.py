@@ -1,12 +1,10 @@
 """What can be set about a DSO fit."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, cast, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-from ...errors import InputError
-
-T = TypeVar("T")
+from ..settings import parse_settings, require, require_budget, require_share, require_word
 
 Objective = Literal["smooth", "paper"]
 Precision = Literal["auto", "bfloat16", "model"]
@@ -47,12 +45,12 @@ class DsoSettings:
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        require(self, {"steps": 1, "items": 1, "unambiguous": 1, "passages": 1, "passage_tokens": 2})
-        require(self, {"item_weight": 0.0, "mass_weight": 0.0})
-        require_share(self, "density")
-        require_budget(self, "kl", "kl_unambiguous")
-        require_word(self, "objective", get_args(Objective))
-        require_word(self, "precision", get_args(Precision))
+        require("dso", self, {"steps": 1, "items": 1, "unambiguous": 1, "passages": 1, "passage_tokens": 2})
+        require("dso", self, {"item_weight": 0.0, "mass_weight": 0.0})
+        require_share("dso", self, "density")
+        require_budget("dso", self, "kl", "kl_unambiguous")
+        require_word("dso", self, "objective", get_args(Objective))
+        require_word("dso", self, "precision", get_args(Precision))
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> "DsoSettings":
@@ -61,49 +59,3 @@ class DsoSettings:
         Raises InputError for an unknown key (naming those there are) or a value that doesn't fit.
         """
         return parse_settings(cls, "dso", given)
-
-
-def parse_settings(kind: type[T], method: str, given: Mapping[str, str]) -> T:
-    """A settings dataclass from texts; each field's default says whether it is an int, a float or a word."""
-    known: dict[str, Any] = {field.name: field.default for field in fields(cast(Any, kind))}
-    values: dict[str, Any] = {}
-    for key, text in given.items():
-        if key not in known:
-            raise InputError(f"{method} has no setting {key!r}: choose from {', '.join(known)}")
-        wanted = type(known[key])
-        try:
-            values[key] = wanted(text)
-        except ValueError:
-            raise InputError(
-                f"{method} setting {key}={text!r}: give a number, such as {known[key]}"
-            ) from None
-    return kind(**values)
-
-
-def require(settings: object, least: Mapping[str, float]) -> None:
-    """Raise InputError for a setting below its least value, or not finite."""
-    for name, value in least.items():
-        found = getattr(settings, name)
-        if not value <= found < float("inf"):
-            raise InputError(f"dso setting {name}={found}: it must be at least {value:g}")
-
-
-def require_budget(settings: object, *names: str) -> None:
-    """Raise InputError for a budget that isn't above 0."""
-    for name in names:
-        if not getattr(settings, name) > 0:
-            raise InputError(f"dso setting {name}={getattr(settings, name)}: a budget must be above 0")
-
-
-def require_share(settings: object, name: str) -> None:
-    """Raise InputError for a share outside (0, 1]."""
-    if not 0 < getattr(settings, name) <= 1:
-        raise InputError(
-            f"dso setting {name}={getattr(settings, name)}: a share must be above 0 and at most 1"
-        )
-
-
-def require_word(settings: object, name: str, words: Sequence[str]) -> None:
-    """Raise InputError, naming the words there are, for another one."""
-    if getattr(settings, name) not in words:
-        raise InputError(f"dso setting {name}={getattr(settings, name)!r}: choose one of {', '.join(words)}")

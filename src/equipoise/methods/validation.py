@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...interventions import AffineEdit, Intervention, Provenance, attach
-from ...metrics import per_occupation_bias
-from ...models import LoadedModel
-from ...scoring import (
+from ..interventions import AffineEdit, Intervention, Provenance, attach
+from ..metrics import per_occupation_bias
+from ..models import LoadedModel
+from ..scoring import (
     EncodedItem,
     TextReference,
     answer_batches,
@@ -24,7 +24,7 @@ from ...scoring import (
     score_text,
     text_reference,
 )
-from ...tasks import Item
+from ..tasks import Item
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""The command line: a thin face over the workflows. Bad input is one line on standard error and exit status 2."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ..errors import InputError
+from . import audit, convert, demo, fit, generate, info
+from .app import app
+
+# Importing a command registers it.
+COMMANDS = (audit, convert, demo, fit, generate, info)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (by default the program's) and return its exit status: 0, 2 for bad input, 130 on Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        # Reports tell what made them, and a command's context knows only its own, parsed arguments.
+        command = shlex.join(["equipoise", *given])
+        status = app(args=given, prog_name="equipoise", standalone_mode=False, obj=command)
+        return status if isinstance(status, int) else 0
+    except InputError as error:
+        return _refuse(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        # typer's own errors about usage; which module defines them differs between its releases.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        text = " ".join(message().split())
+        if not text:  # no arguments: the help has been shown
+            return 2
+        return _refuse(f"{text} (equipoise --help shows what there is)")
+
+
+def main() -> None:
+    """The entry point ``equipoise``."""
+    sys.exit(run())
+
+
+def _refuse(message: str) -> int:
+    print(f"equipoise: {message}", file=sys.stderr)
+    return 2

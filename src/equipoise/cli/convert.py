@@ -1,0 +1,28 @@
+"""``equipoise convert``."""
+
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import Force
+from .show import show_rows
+
+
+@app.command()
+def convert(
+    path: Annotated[str, typer.Argument(metavar="FILE.pt", help="Interventions of the DSO repository.")],
+    model: Annotated[str, typer.Option("--model", help="The model they were fitted on.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", help="What its scales are: delta (no effect at 0) or factor (none at 1)."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Convert a DSO .pt file into a safetensors file."""
+    from ..workflows import convert as run
+    from ..workflows.info import file_rows
+
+    run(path, model, scale=scale, out=out, force=force)
+    show_rows(file_rows(out))

@@ -1,0 +1,60 @@
+"""``equipoise fit``."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import Device, Dtype, Force, Model, Seed
+from .show import progress_line, show_rows
+
+
+@app.command()
+def fit(
+    model: Model,
+    task: Annotated[str, typer.Option("--task", help="As for audit, or toxicity, which is free text.")],
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
+    method: Annotated[str, typer.Option("--method", help="How to find the edit.")] = "dso",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method.")
+    ] = None,
+    seed: Seed = 0,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", "--resume", metavar="FILE", help="Resume from here if it exists."),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="FILE", help="Plain text on which KL is kept low.")
+    ] = None,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Fit an intervention on a task and save it."""
+    from ..workflows import fit as run
+    from ..workflows.info import file_rows
+    from ..workflows.inputs import parse_settings
+
+    with progress_line() as report:
+        found = run(
+            model,
+            task,
+            method=method,
+            settings=parse_settings(setting or ()),
+            seed=seed,
+            out=out,
+            force=force,
+            checkpoint=checkpoint,
+            text=text,
+            dtype=dtype,
+            device=device,
+            progress=report,
+        )
+    show_rows(file_rows(out))
+    if not found.nonzero:
+        print(
+            "equipoise: no edit within the budgets did better on validation data than the model itself, so this one "
+            "changes nothing: allow more with --set kl=…, or --set steps=…",
+            file=sys.stderr,
+        )

@@ -1,0 +1,62 @@
+"""What a terminal shows: progress, results and rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..reports import Results
+    from ..workflows.progress import Report
+
+
+@contextmanager
+def progress_line() -> Iterator[Report]:
+    """A line on standard error with the time left; nothing with EQUIPOISE_QUIET, or where it is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    hidden = bool(os.environ.get("EQUIPOISE_QUIET")) or not console.is_terminal
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        line = progress.add_task("starting", total=1.0)
+        yield lambda fraction, message: progress.update(line, completed=fraction, description=message)
+
+
+def show_results(results: Results, out: str) -> None:
+    """An audit's tables, and where its page is."""
+    from rich.console import Console
+
+    from ..reports import audit_tables
+
+    console = Console()
+    if not console.is_terminal:
+        # Nobody's window limits a log, and the table's intervals need the room.
+        console = Console(width=120)
+    console.print(audit_tables(results))
+    console.print(
+        f"report: {os.path.join(out, 'report.html')}", highlight=False, markup=False, soft_wrap=True
+    )
+
+
+def show_rows(rows: Sequence[tuple[str, str]]) -> None:
+    """Labels and values, side by side."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        table.add_row(Text(label), Text(value))
+    Console().print(table)

@@ -1,0 +1,121 @@
+"""What every mitigation can do, whatever it acts on: what ``audit`` and ``compare`` need of a method's result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..interventions import Intervention, attach
+from ..models import LoadedModel
+from ..tasks import Item, Prompt
+
+
+class Mitigation(Protocol):
+    """A way to make a model fairer.
+
+    Strength 0 is the base model. Without a dial any strength above 0 is on.
+    """
+
+    @property
+    def method(self) -> str:
+        """The method's name in results."""
+
+    @property
+    def size(self) -> int:
+        """The number of values that aren't zero."""
+
+    @property
+    def dial(self) -> bool:
+        """Whether strengths between off and on differ."""
+
+    def check(self, loaded: LoadedModel) -> None:
+        """Raise :class:`equipoise.InputError`, in words, if it can't act on this model."""
+
+    def attach(self, loaded: LoadedModel, strength: float) -> AbstractContextManager[None]:
+        """Act on the model inside the context; strength 0 is the base model, bit for bit."""
+
+    def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
+        """The prompt as this mitigation wants it asked; strength 0 leaves it alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Steering:
+    """An intervention as a mitigation: its strength is λ, prompts stay."""
+
+    intervention: Intervention
+
+    @property
+    def method(self) -> str:
+        """The method that fitted it."""
+        return self.intervention.provenance.method
+
+    @property
+    def size(self) -> int:
+        """Entries that are not zero."""
+        return self.intervention.nonzero
+
+    @property
+    def dial(self) -> bool:
+        """True."""
+        return True
+
+    def check(self, loaded: LoadedModel) -> None:
+        """See :meth:`Intervention.check`."""
+        self.intervention.check(loaded)
+
+    @contextmanager
+    def attach(self, loaded: LoadedModel, strength: float) -> Iterator[None]:
+        """Steer inside the context."""
+        with attach(loaded, self.intervention, strength):
+            yield
+
+    def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
+        """The prompt as it is."""
+        return prompt
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """An instruction in the system prompt; it has no dial. A plain-text prompt gets it as a paragraph before it."""
+
+    instruction: str
+
+    @property
+    def method(self) -> str:
+        """``prompting``."""
+        return "prompting"
+
+    @property
+    def size(self) -> int:
+        """0: nothing is learned."""
+        return 0
+
+    @property
+    def dial(self) -> bool:
+        """False."""
+        return False
+
+    def check(self, loaded: LoadedModel) -> None:
+        """Any model will do."""
+
+    @contextmanager
+    def attach(self, loaded: LoadedModel, strength: float) -> Iterator[None]:
+        """Nothing of the model changes."""
+        yield
+
+    def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
+        """The instruction joins a chat's system turn, or makes one; strength 0 leaves the prompt alone."""
+        if strength == 0:
+            return prompt
+        if isinstance(prompt, str):
+            return f"{self.instruction}\n\n{prompt}"
+        rest = prompt[1:] if prompt and prompt[0]["role"] == "system" else prompt
+        given = prompt[0]["content"] + "\n\n" if len(rest) < len(prompt) else ""
+        return ({"role": "system", "content": given + self.instruction}, *rest)
+
+
+def rewritten(mitigation: Mitigation, items: Sequence[Item], strength: float) -> list[Item]:
+    """The items with their prompts as the mitigation wants them asked."""
+    return [replace(item, prompt=mitigation.rewrite(item.prompt, strength)) for item in items]
