@@ -1,0 +1,76 @@
+"""What a model computes at its sites for given texts: the data that probes, vectors and erasers are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..interventions import capture
+from ..models import LoadedModel
+from ..scoring import run_backbone
+
+Reading = Literal["last", "mean"]
+
+
+def activations(
+    loaded: LoadedModel,
+    rows: Sequence[Sequence[int]],
+    sites: Iterable[str],
+    *,
+    reading: Reading = "last",
+    max_tokens: int = 4096,
+) -> dict[str, Tensor]:
+    """Activations at each site, one vector a text, as whatever steers now lets the rest of the model see them.
+
+    Args:
+        rows: token ids of each text, one or more.
+        sites: names of sites.
+        reading: ``last``, the text's last token; ``mean``, the mean over all its tokens but the first, which
+            carries massive activations of its own (a text of one token is read at that one).
+        max_tokens: tokens of a batch.
+
+    Returns:
+        [n, width] in fp32 on the CPU for each site, in the order of ``rows``.
+
+    Raises :class:`InputError` for a text without a token or an unknown site.
+    """
+    names = list(dict.fromkeys(sites))
+    if not all(len(row) for row in rows):
+        raise InputError(
+            f"text {[bool(len(row)) for row in rows].index(False)} tokenises to nothing: give it a word"
+        )
+    found = {name: torch.zeros(len(rows), loaded.anatomy.site(name).width) for name in names}
+    with torch.inference_mode():
+        for index in _batches([len(row) for row in rows], max_tokens):
+            longest = max(len(rows[i]) for i in index)
+            # Padding on the right: causal attention keeps it from reaching what is read.
+            ids = torch.tensor([[*rows[i], *[0] * (longest - len(rows[i]))] for i in index])
+            with capture(loaded, names) as captured:
+                run_backbone(loaded, ids.to(loaded.device))
+            for name in names:
+                value = captured[name][-1]
+                states = value.reshape(len(index), longest, -1)
+                read = [_read(states[place], len(rows[i]), reading) for place, i in enumerate(index)]
+                found[name][index] = torch.stack(read).float().cpu()
+    return found
+
+
+def _read(states: Tensor, length: int, reading: Reading) -> Tensor:
+    if reading == "last" or length == 1:
+        return states[length - 1]
+    return states[1:length].float().mean(0)
+
+
+def _batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices by length, at most ``max_tokens`` padded tokens together."""
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batches and (len(batches[-1]) + 1) * lengths[index] <= max_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
