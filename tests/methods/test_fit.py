@@ -13,7 +13,7 @@ from tiny import ARCHITECTURES, tiny
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, attach_live, refuse_steered
 from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
-from equipoise.methods.dso.exact import balanced
+from equipoise.methods.dso.batches import balanced, block_mean
 from equipoise.methods.dso.working_copy import working_copy
 from equipoise.methods.validation import Validation
 from equipoise.metrics import Responses, per_occupation_bias
@@ -286,3 +286,59 @@ def test_validation_reads_the_least_mass_as_metrics_do(llama: LoadedModel) -> No
     assert Validation(llama, items, task.outcomes, passages)(None).bias == pytest.approx(
         measured(llama, task, items), rel=1e-4
     )
+
+
+def pairs_with_orders(each: int = 4) -> list[Item]:
+    """Blocks of four: two orders and two pronouns of each pair of groups."""
+    names = [f"o{number}" for number in range(10)]
+    return [
+        Item(
+            f"{a}{b}{t}{k}",
+            "x",
+            ("1", "2"),
+            ("pro", "anti"),
+            "ambiguous",
+            None,
+            (a, b) if k % 2 else (b, a),
+            f"t{t}",
+        )
+        for t in range(each)
+        for a, b in zip(names[:5], names[5:], strict=True)
+        for k in range(4)
+    ]
+
+
+def test_balanced_draws_whole_blocks() -> None:
+    items = pairs_with_orders()
+    blocks: dict[Any, int] = {}
+    for index in balanced(items, 40, 0, 1, whole=True):
+        key = (*sorted(items[index].groups), items[index].template)
+        blocks[key] = blocks.get(key, 0) + 1
+    assert set(blocks.values()) == {4}
+    alone = [items[index] for index in balanced(items, 40, 0, 1)]
+    assert any(sum(b.groups[0] in a.groups and b.template == a.template for b in alone) % 4 for a in alone)
+
+
+def test_balanced_lets_groups_take_turns_where_blocks_are_fewer() -> None:
+    items = pairs_with_orders(each=8)
+    drawn = [balanced(items, 8, 0, step, whole=True) for step in range(10)]
+    assert all(len(chosen) == 8 for chosen in drawn)
+    served = [{group for i in chosen for group in items[i].groups} for chosen in drawn]
+    assert set().union(*served) == {f"o{number}" for number in range(10)}
+    assert drawn[0] != drawn[1]
+
+
+def test_a_blocks_mean_cancels_what_is_counterbalanced() -> None:
+    items = pairs_with_orders(each=1)
+    mean, firsts = block_mean(items)
+    position = torch.tensor([1.0 if number % 2 else -1.0 for number in range(len(items))])
+    assert mean.shape == (5, 20) and len(firsts) == 5
+    assert (mean @ position).abs().max() == 0 < (mean[:, 1:] @ position[1:]).abs().max()
+
+
+def test_what_merely_shares_group_and_template_is_no_block() -> None:
+    items = [
+        Item(str(k), "x", ("1", "2"), ("pro", "anti"), "ambiguous", None, ("o",), "t") for k in range(40)
+    ]
+    assert len(balanced(items, 7, 0, 0, whole=True)) == 7
+    assert torch.equal(block_mean(items)[0], torch.eye(40))

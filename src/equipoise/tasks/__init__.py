@@ -9,7 +9,7 @@ from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
 from .registry import load_any_task, load_prompt_task, load_task, task_names
 from .synthbias import SynthBias
-from .task import Split, Task
+from .task import Split, Task, blocks
 from .winobias import WinoBias
 from .winogender import WinoGender
 
@@ -31,6 +31,7 @@ __all__ = [
     "Toxicity",
     "WinoBias",
     "WinoGender",
+    "blocks",
     "fingerprint",
     "load_any_task",
     "load_prompt_task",

@@ -159,7 +159,7 @@ def _limited(name: str, key: SetName, items: Sequence[Item], limit: int, seed: i
         found = [item for item in items if item.part == part]
         kept = subsample(found, limit, seed=f"{seed}/{key}/{part}")
         if found and not kept:
-            least = min(map(len, _blocks(found).values()))
+            least = min(map(len, blocks(found).values()))
             raise InputError(
                 f"task {name!r}: a limit of {limit} leaves nothing of the {part} part of the {key} set, whose items"
                 f" come {least} or more together: raise the limit (--limit) to at least {least}"
@@ -201,8 +201,8 @@ def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Ite
     if limit >= len(items):
         return list(items)
     items = _of_few_groups(items, limit, seed)
-    blocks = _blocks(items)
-    keys = sorted(blocks)
+    members = blocks(items)
+    keys = sorted(members)
     random.Random(str(seed)).shuffle(keys)
     waiting: dict[str, dict[tuple[str, ...], None]] = defaultdict(dict)
     for key in keys:
@@ -211,23 +211,23 @@ def subsample(items: Sequence[Item], limit: int, *, seed: int | str) -> list[Ite
     taken: list[int] = []
     uses: Counter[str] = Counter()
     worded: Counter[str] = Counter()
-    smallest = min(len(block) for block in blocks.values())
+    smallest = min(len(block) for block in members.values())
     while any(waiting.values()) and limit - len(taken) >= smallest:
         group = min((g for g in waiting if waiting[g]), key=uses.__getitem__)
         # The group's turn; its least used wording with the partner that is least used.
         key = min(waiting[group], key=lambda k: (worded[k[-1]], max(uses[g] for g in k[:-1])))
         for member in key[:-1]:
             del waiting[member][key]
-        if len(taken) + len(blocks[key]) <= limit:
-            taken += blocks[key]
+        if len(taken) + len(members[key]) <= limit:
+            taken += members[key]
             uses.update(key[:-1])
             worded[key[-1]] += 1
     return [items[index] for index in sorted(taken)]
 
 
-def _blocks(items: Sequence[Item]) -> dict[tuple[str, ...], list[int]]:
-    """Groups and template -> the indices of the items that are taken together."""
-    blocks: dict[tuple[str, ...], list[int]] = defaultdict(list)
+def blocks(items: Sequence[Item]) -> dict[tuple[str, ...], list[int]]:
+    """Groups and template -> the indices of the items that are counterbalanced, and so taken, together."""
+    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        blocks[(*sorted(set(item.groups)), item.template)].append(index)
-    return blocks
+        found[(*sorted(set(item.groups)), item.template)].append(index)
+    return found

@@ -11,7 +11,6 @@ logarithm); that of unambiguous answers likewise. The state that is kept is the 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from ...models import LoadedModel
 from ...scoring import encode_all, encode_passages
 from ...tasks import Item
 from ..validation import Validated, Validation, membership
+from .batches import balanced, block_mean
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
@@ -92,7 +92,7 @@ class ExactFit:
             part[i]
             for name, number in _VALIDATION_ITEMS.items()
             if (part := [item for item in validation if item.part == name])
-            for i in balanced(part, number, seed, 0)
+            for i in balanced(part, number, seed, 0, whole=name == "ambiguous")
         ]
         self.validation = Validation(loaded, shown, outcomes, held)
 
@@ -181,15 +181,16 @@ class ExactFit:
         return within and now.bias < best.bias
 
     def _linearise(self, step: int, here: Tensor) -> _Rows:
-        chosen = balanced(self._ambiguous, self.settings.items, self.seed, step)
+        chosen = balanced(self._ambiguous, self.settings.items, self.seed, step, whole=True)
         items = [self._ambiguous[i] for i in chosen]
+        mean, firsts = block_mean(items)
         encoded = encode_all(self.parameters.loaded.tokenizer, items)
-        odds, offsets, members = [], [], membership(items)
+        odds, offsets, members = [], [], membership(firsts)
         for values, gradients in answer_gradients(
             self.parameters, encoded, here, parity(items, self.outcomes)
         ):
-            odds.append(gradients)
-            offsets.append(values - gradients @ here)
+            odds.append(mean @ gradients)
+            offsets.append(mean @ (values - gradients @ here))
         ((_, held),) = answer_gradients(self.parameters, encoded[::_SHARE_MASS], here, mass)
         clear = torch.zeros(0, self.parameters.size)
         if self._clear:
@@ -291,28 +292,6 @@ def _divide(
     pieces = rest.reshape(-1, length)
     drawn = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(seed))
     return passages[:held], pieces[drawn[: settings.passages]]
-
-
-def balanced(items: Sequence[Item], number: int, seed: int, step: int) -> list[int]:
-    """Indices of ``number`` items, every group as often as the others, no item twice before all were used.
-
-    Which ones depends on seed and step alone, so that a resumed fit sees what an uninterrupted one does.
-    """
-    members: dict[str, list[int]] = {}
-    for index, item in enumerate(items):
-        # An item of several groups serves one of them, always the same: else the first-mentioned would be favoured.
-        group = random.Random(f"{seed}/{item.id}").choice(item.groups)
-        members.setdefault(group, []).append(index)
-    names = sorted(members)
-    for name in names:
-        random.Random(f"{seed}/{name}").shuffle(members[name])
-    each = max(1, number // len(names))
-    taken = [
-        members[name][(step * each + turn) % len(members[name])]
-        for name in names
-        for turn in range(min(each, len(members[name])))
-    ]
-    return sorted(taken)
 
 
 def _ascent(ratio: float) -> float:
