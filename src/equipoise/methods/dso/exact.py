@@ -11,7 +11,6 @@ logarithm); that of unambiguous answers likewise. The state that is kept is the 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,14 +18,16 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from ...interventions import Intervention, Provenance
 from ...models import LoadedModel
 from ...scoring import encode_all, encode_passages
 from ...tasks import Item
+from ..progress import Progress, Report
+from ..sampling import balanced
 from ..validation import Validated, Validation, membership
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
-from .progress import Progress, Report
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse, sparse_mean
 
@@ -131,7 +132,7 @@ class ExactFit:
                 memory, states[-1], sampled / math.sqrt(tokens), observed, metric, kl_price, clear_price
             )
             states.append(solve_sparse(problem, settings.density))
-            figures = self.validation(self.parameters.edits(states[-1]))
+            figures = self._measure(states[-1])
             for vector, now in self._candidates(states, figures, metric):
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
@@ -145,6 +146,10 @@ class ExactFit:
                 )
             )
         return best, best_figures, base
+
+    def _measure(self, vector: Tensor) -> Validated:
+        edits = self.parameters.edits(vector)
+        return self.validation(Intervention(edits, "all", Provenance(method="dso")))
 
     def _candidates(
         self, states: Sequence[Tensor], figures: Validated, metric: Tensor
@@ -166,7 +171,7 @@ class ExactFit:
         for _ in range(2):
             # KL grows with the square of the length; this aims a little inside.
             vector = vector * min(_LONGEST, 0.97 * math.sqrt(budget / max(kl, 1e-9)))
-            found = self.validation(self.parameters.edits(vector))
+            found = self._measure(vector)
             if found.kl <= budget:
                 yield vector, found
                 return
@@ -291,28 +296,6 @@ def _divide(
     pieces = rest.reshape(-1, length)
     drawn = torch.randperm(len(pieces), generator=torch.Generator().manual_seed(seed))
     return passages[:held], pieces[drawn[: settings.passages]]
-
-
-def balanced(items: Sequence[Item], number: int, seed: int, step: int) -> list[int]:
-    """Indices of ``number`` items, every group as often as the others, no item twice before all were used.
-
-    Which ones depends on seed and step alone, so that a resumed fit sees what an uninterrupted one does.
-    """
-    members: dict[str, list[int]] = {}
-    for index, item in enumerate(items):
-        # An item of several groups serves one of them, always the same: else the first-mentioned would be favoured.
-        group = random.Random(f"{seed}/{item.id}").choice(item.groups)
-        members.setdefault(group, []).append(index)
-    names = sorted(members)
-    for name in names:
-        random.Random(f"{seed}/{name}").shuffle(members[name])
-    each = max(1, number // len(names))
-    taken = [
-        members[name][(step * each + turn) % len(members[name])]
-        for name in names
-        for turn in range(min(each, len(members[name])))
-    ]
-    return sorted(taken)
 
 
 def _ascent(ratio: float) -> float:
