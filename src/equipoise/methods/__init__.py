@@ -1,6 +1,8 @@
 """Methods: each finds an intervention, ``fit(model, task) -> Intervention``. Adding one is adding one file."""
 
 from . import caa, dso, iti, leace, mean_difference, mean_projection, prompting, random
+from .files import load_mitigation
+from .mitigation import Mitigation, Prompting, Steering
 
 METHODS = {
     "dso": dso,
@@ -16,10 +18,14 @@ METHODS = {
 
 __all__ = [
     "METHODS",
+    "Mitigation",
+    "Prompting",
+    "Steering",
     "caa",
     "dso",
     "iti",
     "leace",
+    "load_mitigation",
     "mean_difference",
     "mean_projection",
     "prompting",

@@ -22,6 +22,8 @@ def mean_direction(positive: Tensor, negative: Tensor, what: str = "the two sets
     positive, negative = positive.double(), negative.double()
     difference = positive.mean(0) - negative.mean(0)
     length = float(difference.norm())
+    if not length < float("inf"):
+        raise InputError(f"{what}: activations are not finite (NaN or infinite): load the model as float32")
     # What rounding alone leaves of equal means is no direction.
     size = float(torch.maximum(positive.abs().amax(), negative.abs().amax()))
     if not length > 1e-6 * size:
@@ -29,6 +31,4 @@ def mean_direction(positive: Tensor, negative: Tensor, what: str = "the two sets
             f"{what}: both sides have the same mean activation, so there is no direction between them: "
             "give texts that differ, or another site"
         )
-    if not length < float("inf"):
-        raise InputError(f"{what}: activations are not finite (NaN or infinite): load the model as float32")
     return (difference / length).float()

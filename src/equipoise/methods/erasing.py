@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from .ground import Ground, ground
 from .progress import Report
 from .selection import Budget, Candidate, Dial, require_budgets
 from .settings import AUTO, fixed, parse_settings, require, require_auto, require_word
-from .site_choice import Layer, places, require_layer, require_site, sites_of
+from .site_choice import Layer, Place, places, require_layer, require_site, sites_of
 
 MakeEraser = Callable[[Tensor, Tensor, Tensor | None], Eraser]
 
@@ -90,29 +90,28 @@ def fit_eraser(
             )
         passages = found.background[: settings.background // found.background.shape[1]]
         if settings.layer == "all":
-            units = {id(lines[0][0]): _in_turn(make, found, texts, passages, lines[0][0].sites)}
+            everywhere = partial(_in_turn, make, found, texts, passages)
+            candidates = [[_candidate(p, partial(everywhere, p.sites)) for p in line] for line in lines]
         else:
             names = sites_of(lines)
             states = read_rows(loaded, texts.rows, names)
             around = _every_token(loaded, passages, names)
 
-        def unit(place: Any) -> Intervention:
-            if id(place) in units:
-                return units[id(place)]
-            (site,) = place.sites
-            edit = make(states[site], texts.labels, around[site]).edit()
-            return found.intervention({site: edit}, "all")
+            def unit(site: str) -> Intervention:
+                eraser = make(states[site], texts.labels, around[site])
+                return found.intervention({site: eraser.edit()}, "all")
 
-        units = units if settings.layer == "all" else {}
-        candidates = [
-            [Candidate({"layer": p.layer, "site": p.kind}, partial(unit, p)) for p in line] for line in lines
-        ]
+            candidates = [[_candidate(p, partial(unit, p.sites[0])) for p in line] for line in lines]
         chosen = found.choose(
             candidates,
             Budget(settings.kl, settings.accuracy_drop),
             Dial("strength", fixed(settings.strength), guess=1.0, most=1.0, fractions=()),
         )
         return found.finished(chosen, settings, concept=texts.concept, classes=list(texts.classes))
+
+
+def _candidate(place: Place, make: Callable[[], Intervention]) -> Candidate:
+    return Candidate({"layer": place.layer, "site": place.kind}, make)
 
 
 def _in_turn(

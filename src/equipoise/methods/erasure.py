@@ -46,11 +46,12 @@ def cross_covariance(x: Tensor, labels: Tensor) -> Tensor:
 
     Raises InputError if there are fewer than two classes.
     """
-    classes = labels.unique()
+    classes = torch.unique(labels)
     if len(classes) < 2:
         raise InputError("a concept needs two classes at least: every example has the same label")
     z = (labels[:, None] == classes).double()
-    return (x.double() - x.double().mean(0)).T @ (z - z.mean(0)) / (len(x) - 1)
+    crossed: Tensor = (x.double() - x.double().mean(0)).T @ (z - z.mean(0)) / (len(x) - 1)
+    return crossed
 
 
 def leace(x: Tensor, labels: Tensor, background: Tensor | None = None) -> Eraser:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import InputError
 from ..models import LoadedModel
 from .directions import mean_direction
 
@@ -45,11 +46,15 @@ def head_sites(loaded: LoadedModel) -> list[str]:
 
 
 def probe_heads(loaded: LoadedModel, train: Sides, held: Sides) -> list[Head]:
-    """Every head of every block, the best probe first; equals in the order of the model.
+    """The heads of every block, the best probe first; equals in the order of the model.
+
+    Heads that don't tell the classes' means apart have no direction and are left out.
 
     Args:
         train: what probes, directions and spreads are fitted on.
         held: what the probes' accuracy is measured on: other groups and wordings.
+
+    Raises InputError if no head is left.
     """
     found = []
     for block in loaded.anatomy.blocks:
@@ -59,10 +64,16 @@ def probe_heads(loaded: LoadedModel, train: Sides, held: Sides) -> list[Head]:
         for number in range(block.attention.heads.n_heads):
             place = block.attention.heads.slice(number)
             anti, pro = (side[:, place] for side in train[site])
-            direction = mean_direction(anti, pro, f"{site}, head {number}")
+            try:
+                direction = mean_direction(anti, pro, f"{site}, head {number}")
+            except InputError:
+                # A head that only looks at the first token says the same of both classes.
+                continue
             sigma = float((torch.cat([anti, pro]).double() @ direction.double()).std(correction=0))
             accuracy = probe_accuracy((anti, pro), [side[:, place] for side in held[site]])
             found.append(Head(site, place, number, accuracy, direction, sigma))
+    if not found:
+        raise InputError("no attention head tells the two sides apart: give texts that differ")
     return sorted(found, key=lambda head: -head.accuracy)
 
 

@@ -129,10 +129,10 @@ def _turned(edit: AffineEdit, draw: torch.Generator) -> AffineEdit:
 def _rotated(matrix: Tensor, draw: torch.Generator) -> Tensor:
     """Q · matrix [m, r] for a random orthogonal Q: all products of columns stay as they are."""
     rows, columns = matrix.shape
-    if columns >= rows:
-        q, _ = torch.linalg.qr(torch.randn(rows, rows, generator=draw, dtype=torch.float64))
-        return q @ matrix
-    _, triangle = torch.linalg.qr(matrix)
-    basis, upper = torch.linalg.qr(torch.randn(rows, columns, generator=draw, dtype=torch.float64))
+    drawn = torch.randn(rows, min(rows, columns), generator=draw, dtype=torch.float64)
+    basis, upper = torch.linalg.qr(drawn)
     # The signs that the factorisation chose would make the directions less than random.
-    return (basis * upper.diagonal().sign()) @ triangle
+    basis = basis * upper.diagonal().sign()
+    _, triangle = torch.linalg.qr(matrix)
+    found: Tensor = basis @ triangle
+    return found
