@@ -101,6 +101,15 @@ def test_a_fixed_dial_stays_even_beyond_the_budget_and_that_is_said() -> None:
     assert found.record()["within_budget"] is False
 
 
+def test_what_is_all_fixed_is_only_measured_once() -> None:
+    oracle = Oracle([0.2])
+    assert run(oracle, 1, Budget(), fixed=1.0).tried == 1
+    once = oracle.asked
+    other = Oracle([0.2])
+    run(other, 1, Budget())
+    assert other.asked > once
+
+
 def test_what_makes_bias_worse_is_called_so() -> None:
     found = run(Oracle([0.6]), 1, Budget(kl=0.05))
     assert not found.better and found.record()["better_than_base"] is False

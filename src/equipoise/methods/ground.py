@@ -37,8 +37,8 @@ class Ground:
     Attributes:
         train, held: ambiguous items of the training, and of the validation set.
         background: [m, T] passages of plain text that no validation looks at.
-        search: a small validation, for comparing many candidates.
-        final: a larger one, for what is kept; made when first asked for.
+        search: makes a small validation, for comparing many candidates.
+        final: makes a larger one, for what is kept.
         data: the fingerprint of the items.
     """
 
@@ -49,7 +49,7 @@ class Ground:
     train: tuple[Item, ...]
     held: tuple[Item, ...]
     background: Tensor
-    search: Validation
+    search: Callable[[], Validation]
     final: Callable[[], Validation]
     data: str
     report: Report
@@ -135,7 +135,7 @@ def ground(
 
     with in_evaluation(loaded.model):
         report = progress or (lambda _: None)
-        report(Progress(0, 1, "measuring the unsteered model"))
+        report(Progress(0, 100, "reading activations"))
         yield Ground(
             method=method,
             loaded=loaded,
@@ -144,7 +144,7 @@ def ground(
             train=ambiguous["training"],
             held=ambiguous["validation"],
             background=passages[held:] if len(passages) > held else passages,
-            search=validation(_SEARCH, _SEARCH_TOKENS),
+            search=lambda: validation(_SEARCH, _SEARCH_TOKENS),
             final=lambda: validation(_FINAL, _FINAL_TOKENS),
             data=fingerprint([*split.train, *split.validation]),
             report=report,

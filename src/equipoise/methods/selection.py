@@ -20,7 +20,9 @@ from .validation import Validated, Validation
 
 # Aiming at the budget itself would miss it half the time.
 _AIM = 0.85
+# Places of a line that are tried first; of several long lines fewer each.
 _COARSE = 6
+_COARSE_IN_ALL = 8
 _NEAR = 1e-9
 
 
@@ -117,7 +119,6 @@ class Selection:
         self, search: Validation, budget: Budget, dial: Dial, say: Callable[[float, str], None]
     ) -> None:
         self._search, self._budget, self._dial, self._say = search, budget, dial, say
-        self._base = search.bias(None)
         self._accuracy = search.unambiguous(None)[1]
         self._guess = dial.guess
         self._best: tuple[tuple[float, ...], Candidate, float] | None = None
@@ -126,7 +127,9 @@ class Selection:
 
     def run(self, lines: Sequence[Sequence[Candidate]]) -> tuple[Candidate, float]:
         """The best candidate and its dial."""
-        total = sum(min(len(line), _COARSE) for line in lines) + 6
+        long = sum(len(line) > 1 for line in lines)
+        each = min(_COARSE, max(3, _COARSE_IN_ALL // max(1, long)))
+        total = sum(min(len(line), each) for line in lines) + 6
         measured: dict[int, tuple[float, ...]] = {}
 
         def measure(line: int, place: int) -> tuple[float, ...]:
@@ -138,10 +141,10 @@ class Selection:
 
         ranked = []
         for number, line in enumerate(lines):
-            for place in coarse(len(line)):
+            for place in coarse(len(line), each):
                 ranked.append((measure(number, place), number, place))
         _, number, place = min(ranked)
-        stride = math.ceil(len(lines[number]) / _COARSE)
+        stride = math.ceil(len(lines[number]) / each)
         while stride > 1:
             stride = math.ceil(stride / 2)
             near = [p for p in (place - stride, place, place + stride) if 0 <= p < len(lines[number])]
@@ -209,7 +212,7 @@ class Selection:
 
 
 def select(
-    search: Validation,
+    search: Callable[[], Validation],
     final: Callable[[], Validation],
     lines: Sequence[Sequence[Candidate]],
     *,
@@ -220,7 +223,8 @@ def select(
     """The candidate and dial of the lowest bias within the budgets.
 
     Args:
-        search: measures candidates; small.
+        search: makes the validation that candidates are compared on; small. With one candidate at a fixed dial there is
+            nothing to compare.
         final: makes the validation whose figures are recorded; larger. What exceeds the KL budget there is turned
             down until it is within, unless the dial is fixed.
         lines: candidates in lines along which neighbours resemble each other: every few are tried, then the
@@ -229,8 +233,13 @@ def select(
         dial: see :class:`Dial`.
         say: called with the share done and a message.
     """
-    selection = Selection(search, budget, dial, say)
-    candidate, value = selection.run(lines)
+    tried = 1
+    if dial.fixed is not None and [len(line) for line in lines] == [1]:
+        candidate, value = lines[0][0], dial.fixed
+    else:
+        selection = Selection(search(), budget, dial, say)
+        candidate, value = selection.run(lines)
+        tried = selection.tried
     say(0.95, f"measuring {_words(candidate.choice)}")
     validation = final()
     base = validation(None)
@@ -251,13 +260,13 @@ def select(
         found,
         base,
         budget.allows(found, base),
-        selection.tried,
+        tried,
     )
 
 
-def coarse(count: int) -> list[int]:
-    """At most six places of ``count``, evenly spread, each the middle of what it stands for."""
-    stride = math.ceil(count / _COARSE)
+def coarse(count: int, places: int = _COARSE) -> list[int]:
+    """At most so many places of ``count``, evenly spread, each the middle of what it stands for."""
+    stride = math.ceil(count / places)
     return sorted({min(count - 1, start + stride // 2) for start in range(0, count, stride)})
 
 

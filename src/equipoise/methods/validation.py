@@ -76,7 +76,9 @@ class Validation:
         """Measure everything with this intervention at λ = 1; None is the model as it is."""
         with self._steered(intervention):
             kl_unambiguous, accuracy = self._unambiguous()
-            return Validated(self._bias(), self._kl(), kl_unambiguous, accuracy)
+            # The model doesn't diverge from itself.
+            kl = 0.0 if intervention is None else self._kl()
+            return Validated(self._bias(), kl, kl_unambiguous, accuracy)
 
     def bias(self, intervention: Intervention | None) -> float:
         """Per-occupation bias alone; infinite where nothing is answered: a state that is silent is no fair one."""
