@@ -15,7 +15,12 @@ def fit(
     model: Model,
     task: Annotated[str, typer.Option("--task", help="As for audit, or toxicity, which is free text.")],
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
-    method: Annotated[str, typer.Option("--method", help="How to find the edit.")] = "dso",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", help="dso, iti, caa, mean_difference, leace, mean_projection, random, prompting."
+        ),
+    ] = "dso",
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method.")
     ] = None,
@@ -31,7 +36,8 @@ def fit(
     device: Device = None,
     force: Force = False,
 ) -> None:
-    """Fit an intervention on a task and save it."""
+    """Fit an intervention on a task and save it; the choice and its validation figures are shown."""
+    from ..interventions import Intervention
     from ..workflows import fit as run
     from ..workflows.info import file_rows
     from ..workflows.inputs import parse_settings
@@ -52,9 +58,19 @@ def fit(
             progress=report,
         )
     show_rows(file_rows(out))
-    if not found.nonzero:
-        print(
-            "equipoise: no edit within the budgets did better on validation data than the model itself, so this one "
-            "changes nothing: allow more with --set kl=…, or --set steps=…",
-            file=sys.stderr,
+    figures = found.provenance.config
+    if method == "dso" and isinstance(found, Intervention) and not found.nonzero:
+        _say(
+            "no edit within the budgets did better on validation data than the model itself, so this one changes "
+            "nothing: allow more with --set kl=…, or --set steps=…"
         )
+    if not figures.get("within_budget", True):
+        _say("on validation data this exceeds the budgets; use a lower strength, or fix less with --set")
+    if not figures.get("better_than_base", True):
+        _say(
+            "on validation data this has no less bias than the model itself: measure it with audit before you use it"
+        )
+
+
+def _say(message: str) -> None:
+    print(f"equipoise: {message}", file=sys.stderr)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
-from ..interventions import Intervention, attach
+from ..errors import InputError
+from ..interventions import Intervention, Provenance, attach
 from ..models import LoadedModel
 from ..tasks import Item, Prompt
 
@@ -78,9 +81,17 @@ class Steering:
 
 @dataclass(frozen=True)
 class Prompting:
-    """An instruction in the system prompt; it has no dial. A plain-text prompt gets it as a paragraph before it."""
+    """An instruction in the system prompt; it has no dial. A plain-text prompt gets it as a paragraph before it.
+
+    Raises :class:`equipoise.InputError` for an instruction without a word.
+    """
 
     instruction: str
+    provenance: Provenance = field(default_factory=lambda: Provenance("prompting"), compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.instruction.strip():
+            raise InputError("the instruction is empty: write what the model should mind")
 
     @property
     def method(self) -> str:
@@ -114,6 +125,12 @@ class Prompting:
         rest = prompt[1:] if prompt and prompt[0]["role"] == "system" else prompt
         given = prompt[0]["content"] + "\n\n" if len(rest) < len(prompt) else ""
         return ({"role": "system", "content": given + self.instruction}, *rest)
+
+    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write a safetensors file without tensors: the text and its origin are in the header."""
+        from .files import save_prompting
+
+        return save_prompting(self, path, force=force)
 
 
 def rewritten(mitigation: Mitigation, items: Sequence[Item], strength: float) -> list[Item]:

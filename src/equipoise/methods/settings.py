@@ -8,9 +8,15 @@ from ..errors import InputError
 
 T = TypeVar("T")
 
+AUTO = "auto"
+"""The value of a setting that is chosen on validation data; such a setting also takes a number, or a word."""
 
-def parse_settings(kind: type[T], method: str, given: Mapping[str, str]) -> T:
-    """A settings dataclass from texts; each field's default says whether it is an int, a float or a word."""
+
+def parse_settings(kind: type[T], method: str, given: Mapping[str, str], *, texts: Sequence[str] = ()) -> T:
+    """A settings dataclass from texts; each field's default says whether it is an int, a float or a word.
+
+    A default of ``auto`` also takes a number, but for the fields in ``texts``, which stay texts.
+    """
     known: dict[str, Any] = {field.name: field.default for field in fields(cast(Any, kind))}
     values: dict[str, Any] = {}
     for key, text in given.items():
@@ -18,12 +24,35 @@ def parse_settings(kind: type[T], method: str, given: Mapping[str, str]) -> T:
             raise InputError(f"{method} has no setting {key!r}: choose from {', '.join(known)}")
         wanted = type(known[key])
         try:
-            values[key] = wanted(text)
+            values[key] = _number_or_word(text) if known[key] == AUTO and key not in texts else wanted(text)
         except ValueError:
             raise InputError(
                 f"{method} setting {key}={text!r}: give a number, such as {known[key]}"
             ) from None
     return kind(**values)
+
+
+def _number_or_word(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def require_auto(method: str, settings: object, name: str, *, whole: bool = False) -> None:
+    """Raise InputError unless a setting is ``auto`` or a number above 0 (of ``whole`` ones: 1 or more)."""
+    found = getattr(settings, name)
+    kinds = int if whole else (int, float)
+    if found != AUTO and not (isinstance(found, kinds) and 0 < found < float("inf")):
+        kind = "a whole number of at least 1" if whole else "a number above 0"
+        raise InputError(f"{method} setting {name}={found}: give auto, or {kind}")
+
+
+def fixed(value: float | str) -> float | None:
+    """The number that a setting fixes; None if it is to be chosen."""
+    return None if isinstance(value, str) else float(value)
 
 
 def require(method: str, settings: object, least: Mapping[str, float]) -> None:

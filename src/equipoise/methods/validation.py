@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..interventions import AffineEdit, Intervention, Provenance, attach
+from ..interventions import Intervention, answers_start, attach
 from ..metrics import per_occupation_bias
 from ..models import LoadedModel
 from ..scoring import (
@@ -37,6 +38,25 @@ class Validated:
     accuracy: float
 
 
+@dataclass(frozen=True)
+class Answered:
+    """Per-occupation bias of the ambiguous items, and accuracy on the unambiguous ones (1 where there are none)."""
+
+    bias: float
+    accuracy: float
+
+
+def answered(loaded: LoadedModel, items: Sequence[Item], outcomes: Sequence[str]) -> Answered:
+    """What the model, as it is now, answers to items as they are."""
+    ambiguous = [item for item in items if item.part == "ambiguous"]
+    clear = [item for item in items if item.part == "unambiguous"]
+    bias = _bias(loaded, encode_all(loaded.tokenizer, ambiguous), ambiguous, outcomes)
+    if not clear:
+        return Answered(bias, 1.0)
+    right = np.array([item.answer for item in clear])
+    return Answered(bias, float((score_options(loaded, clear).choice == right).mean()))
+
+
 class Validation:
     """Measures states against the unsteered model; make it while nothing steers."""
 
@@ -52,30 +72,45 @@ class Validation:
         self._text: TextReference = text_reference(loaded, passages)
         self._clear_before = _next_tokens(loaded, self._clear_encoded)
 
-    def __call__(self, edits: dict[str, AffineEdit] | None) -> Validated:
-        """Measure with these edits at λ = 1; None is the model as it is."""
-        if edits is None:
-            return self._measure()
-        with attach(self._loaded, Intervention(edits, "all", Provenance(method="dso"))):
-            return self._measure()
+    def __call__(self, intervention: Intervention | None) -> Validated:
+        """Measure everything with this intervention at λ = 1; None is the model as it is."""
+        with self._steered(intervention):
+            kl_unambiguous, accuracy = self._unambiguous()
+            # The model doesn't diverge from itself.
+            kl = 0.0 if intervention is None else self._kl()
+            return Validated(self._bias(), kl, kl_unambiguous, accuracy)
 
-    def _measure(self) -> Validated:
-        scores = score_options(self._loaded, self._encoded)
-        found = per_occupation_bias(responses(scores, self._ambiguous, self._outcomes))
-        # A state that answers nothing is no fair one.
-        bias = math.inf if found is None else found
+    def bias(self, intervention: Intervention | None) -> float:
+        """Per-occupation bias alone; infinite where nothing is answered: a state that is silent is no fair one."""
+        with self._steered(intervention):
+            return self._bias()
+
+    def kl(self, intervention: Intervention | None) -> float:
+        """KL(steered ‖ base) on the passages alone, mean nats a token."""
+        with self._steered(intervention):
+            return self._kl()
+
+    def unambiguous(self, intervention: Intervention | None) -> tuple[float, float]:
+        """KL at the answer of unambiguous prompts, nats, and the accuracy there, alone; (0, 1) where there are none."""
+        with self._steered(intervention):
+            return self._unambiguous()
+
+    def _steered(self, intervention: Intervention | None) -> AbstractContextManager[object]:
+        return nullcontext() if intervention is None else attach(self._loaded, intervention)
+
+    def _bias(self) -> float:
+        return _bias(self._loaded, self._encoded, self._ambiguous, self._outcomes)
+
+    def _kl(self) -> float:
+        return score_text(self._loaded, self._text).mean_kl
+
+    def _unambiguous(self) -> tuple[float, float]:
         if not self._clear:
-            return Validated(bias, score_text(self._loaded, self._text).mean_kl, 0.0, 1.0)
+            return 0.0, 1.0
         right = np.array([item.answer for item in self._clear])
         now = _next_tokens(self._loaded, self._clear_encoded)
-        choice = self._choice(now)
         moved = (now.exp() * (now - self._clear_before)).sum(1).mean()
-        return Validated(
-            bias,
-            score_text(self._loaded, self._text).mean_kl,
-            max(float(moved), 0.0),
-            float((choice == right).mean()),
-        )
+        return max(float(moved), 0.0), float((self._choice(now) == right).mean())
 
     def _choice(self, now: Tensor) -> NDArray[np.int64]:
         """The most probable option of each unambiguous item; what was computed already answers one-token options."""
@@ -83,6 +118,13 @@ class Validation:
             return score_options(self._loaded, self._clear_encoded).choice
         rows = zip(now, self._clear_encoded, strict=True)
         return np.array([int(logp[[t for (t,) in item.options]].argmax()) for logp, item in rows])
+
+
+def _bias(
+    loaded: LoadedModel, encoded: Sequence[EncodedItem], items: Sequence[Item], outcomes: Sequence[str]
+) -> float:
+    found = per_occupation_bias(responses(score_options(loaded, encoded), items, outcomes))
+    return math.inf if found is None else found
 
 
 def membership(items: Sequence[Item]) -> Tensor:
@@ -101,7 +143,8 @@ def _next_tokens(loaded: LoadedModel, encoded: Sequence[EncodedItem]) -> Tensor:
     found = torch.zeros(0)
     with torch.inference_mode():
         for batch in answer_batches(encoded):
-            hidden = run_backbone(loaded, batch.prompts.to(loaded.device)).last_hidden_state
+            with answers_start(loaded, batch.last):
+                hidden = run_backbone(loaded, batch.prompts.to(loaded.device)).last_hidden_state
             rows = torch.arange(len(hidden), device=hidden.device)
             logp = head_logprobs(loaded, hidden[rows, batch.last.to(hidden.device)].contiguous()).cpu()
             if not len(found):

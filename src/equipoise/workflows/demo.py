@@ -52,6 +52,7 @@ def demo(
     intervention = fit(
         loaded, task, method="dso", settings=settings, seed=seed, progress=part(progress, 0.0, _FIT_SHARE)
     )
+    assert isinstance(intervention, Intervention)
     found = audit(
         loaded,
         task,

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import InputError
 from ..interventions import Intervention
-from ..methods import METHODS
+from ..methods import METHODS, Prompting
 from ..models import LoadedModel, load
 from ..tasks import PromptTask, Task, load_any_task
 from .inputs import check_seeds, free_output, the_text, writable
@@ -38,8 +38,8 @@ def fit(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     progress: Report = silent,
-) -> Intervention:
-    """Fit an intervention on the training and validation part of ``task.split(seed)``.
+) -> Intervention | Prompting:
+    """Fit an intervention on the training and validation part of ``task.split(seed)``; or choose an instruction.
 
     Args:
         source: see :func:`equipoise.models.load`.
@@ -66,8 +66,8 @@ def fit(
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)
     progress(0.0, f"fitting {method} on {chosen.name}")
-    intervention = cast(
-        Intervention,
+    found = cast(
+        Intervention | Prompting,
         fitter(
             loaded,
             chosen,
@@ -79,9 +79,9 @@ def fit(
         ),
     )
     if target is not None:
-        intervention.save(target, force=force)
+        found.save(target, force=force)
     progress(1.0, "done")
-    return intervention
+    return found
 
 
 def fitter_of(name: str, task: Task | PromptTask) -> Callable[..., Any]:

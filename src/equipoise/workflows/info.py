@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from ..interventions import Intervention, Provenance, read_header
+from ..methods import Prompting, load_mitigation
 from ..models import LoadedModel, describe, load
 
 Rows = list[tuple[str, str]]
@@ -27,11 +29,14 @@ def info(
 
 
 def file_rows(path: str | os.PathLike[str]) -> Rows:
-    """What an intervention's file says; the file is checked like for any other use."""
+    """What the file of an intervention, or an instruction, says; it is checked like for any other use."""
     rows: Rows = [("file", os.fspath(path))]
     if "+" not in Path(path).name:
         header = read_header(path)
         rows += [("kind", str(header["kind"])), ("format", str(header["format"]))]
+    found = load_mitigation(path)
+    if isinstance(found, Prompting):
+        return [*rows, ("instruction", found.instruction), *_origin(found.provenance)]
     intervention = Intervention.load(path)
     kinds = Counter(".".join(p for p in site.split(".") if not p.isdigit()) for site in intervention.edits)
     parts = Counter(name for edit in intervention.edits.values() for name, _ in edit.parts())
@@ -56,7 +61,7 @@ def _origin(origin: Provenance, prefix: str = "") -> Rows:
                 f"{model.architecture}, {model.blocks} blocks × {model.hidden_size}, fingerprint {model.digest}",
             )
         )
-    rows += [(f"{prefix}{key}", str(value)) for key, value in origin.config.items()]
+    rows += [(f"{prefix}{key.replace('_', ' ')}", _shown(value)) for key, value in origin.config.items()]
     if origin.seed is not None:
         rows.append((f"{prefix}seed", str(origin.seed)))
     if origin.data is not None:
@@ -68,3 +73,15 @@ def _origin(origin: Provenance, prefix: str = "") -> Rows:
     for number, term in enumerate(origin.terms, 1):
         rows += _origin(term, f"term {number} ")
     return rows
+
+
+def _shown(value: object) -> str:
+    """A setting's value for people: mappings as "name value", pair by pair; numbers to five digits."""
+    if isinstance(value, Mapping):
+        pieces = [f"{key} {_shown(one)}" for key, one in value.items()]
+        return ("; " if any(isinstance(one, Mapping) for one in value.values()) else ", ").join(pieces)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(
+            f"({_shown(one)})" if isinstance(one, (list, tuple)) else _shown(one) for one in value
+        )
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """DSO: settings, the trainer on closed answers, and the sampled trainer for free text and any reward."""
 
+from ..progress import Progress, Report
 from .fit import fit
-from .progress import Progress, Report
 from .sampled import fit_sampled
 from .sampled_settings import SampledSettings
 from .settings import DsoSettings

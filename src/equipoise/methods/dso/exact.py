@@ -18,15 +18,17 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from ...interventions import Intervention, Provenance
 from ...models import LoadedModel
 from ...scoring import encode_all, encode_passages
 from ...tasks import Item
+from ..progress import Progress, Report
+from ..sampling import balanced
 from ..validation import Validated, Validation, membership
 from .batches import balanced, block_mean
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
-from .progress import Progress, Report
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse, sparse_mean
 
@@ -131,7 +133,7 @@ class ExactFit:
                 memory, states[-1], sampled / math.sqrt(tokens), observed, metric, kl_price, clear_price
             )
             states.append(solve_sparse(problem, settings.density))
-            figures = self.validation(self.parameters.edits(states[-1]))
+            figures = self._measure(states[-1])
             for vector, now in self._candidates(states, figures, metric):
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
@@ -145,6 +147,10 @@ class ExactFit:
                 )
             )
         return best, best_figures, base
+
+    def _measure(self, vector: Tensor) -> Validated:
+        edits = self.parameters.edits(vector)
+        return self.validation(Intervention(edits, "all", Provenance(method="dso")))
 
     def _candidates(
         self, states: Sequence[Tensor], figures: Validated, metric: Tensor
@@ -166,7 +172,7 @@ class ExactFit:
         for _ in range(2):
             # KL grows with the square of the length; this aims a little inside.
             vector = vector * min(_LONGEST, 0.97 * math.sqrt(budget / max(kl, 1e-9)))
-            found = self.validation(self.parameters.edits(vector))
+            found = self._measure(vector)
             if found.kl <= budget:
                 yield vector, found
                 return

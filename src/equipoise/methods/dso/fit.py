@@ -11,9 +11,9 @@ from ...interventions import Intervention, Provenance, refuse_steered
 from ...models import LoadedModel
 from ...tasks import Task, fingerprint, plain_text
 from ...versions import versions
+from ..progress import Report
 from .checkpoint import Checkpoint, checkpoint_key
 from .exact import ExactFit
-from .progress import Report
 from .settings import DsoSettings
 from .working_copy import working_copy
 

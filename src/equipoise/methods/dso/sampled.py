@@ -26,10 +26,10 @@ from ...scoring import encode_passages, prompt_ids, score_text, text_reference
 from ...tasks import FreeTextItem, PromptTask, fingerprint, plain_text
 from ...tasks.rewards import Reward, evaluate_reward
 from ...versions import versions
+from ..progress import Progress, Report
 from ..validation import Validated
 from .checkpoint import Checkpoint, checkpoint_key
 from .parameters import NormParameters, text_gradients
-from .progress import Progress, Report
 from .sampled_data import Data, split_validation, taken, training_items
 from .sampled_settings import SampledSettings
 from .samples import Completion, advantages, policy_gradient, sample, silence_floored

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ...models import LoadedModel
+from ..evaluation import in_evaluation
 from .settings import Precision
 
 
@@ -28,22 +29,18 @@ def working_copy(loaded: LoadedModel, precision: Precision) -> Iterator[LoadedMo
     trainable = [p for p in loaded.model.parameters() if p.requires_grad]
     attention = str(getattr(loaded.model.config, "_attn_implementation", None) or "eager")
     switch = loaded.device.type == "cpu" and attention != "eager"
-    in_training = [module for module in loaded.model.modules() if module.training]
     for parameter in trainable:
         parameter.requires_grad_(False)
-    for module in in_training:
-        module.training = False
     try:
-        if switch:
-            loaded.model.set_attn_implementation("eager")
-        yield loaded
+        with in_evaluation(loaded.model):
+            if switch:
+                loaded.model.set_attn_implementation("eager")
+            yield loaded
     finally:
         if switch:
             loaded.model.set_attn_implementation(attention)
         for parameter in trainable:
             parameter.requires_grad_(True)
-        for module in in_training:
-            module.training = True
 
 
 def _cast(model: nn.Module, dtype: torch.dtype) -> None:

@@ -1,0 +1,55 @@
+"""A tiny model that was trained to answer by stereotype at a known rate."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from methods.samples import TinyTask
+from tiny import tiny
+
+from equipoise.models import LoadedModel
+from equipoise.scoring import answer_batches, batch_logprobs, encode_all
+from equipoise.tasks import Item
+
+RATE = 0.8
+"""P(the stereotypical answer) that ambiguous prompts are trained to; the per-occupation bias is 2 · RATE − 1."""
+
+STEPS = 160
+ROWS = 88
+
+
+def target(item: Item) -> list[float]:
+    """The probability of each option that training asks for."""
+    if item.answer is not None:
+        return [float(index == item.answer) for index in range(len(item.options))]
+    return [RATE if outcome == "pro" else 1 - RATE for outcome in item.outcomes]
+
+
+@functools.cache
+def planted_model(seed: int = 0) -> LoadedModel:
+    """A tiny Llama after some seconds of training on every item of :class:`TinyTask`: nothing may change it."""
+    loaded = tiny("Llama", seed)
+    items = list(TinyTask().items())
+    encoded = encode_all(loaded.tokenizer, items)
+    wanted = torch.tensor([target(item) for item in items])
+    optimiser = torch.optim.Adam(loaded.model.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
+    draw = torch.Generator().manual_seed(seed)
+    order: Sequence[int] = []
+    for _ in range(STEPS):
+        if len(order) < ROWS:
+            order = torch.randperm(len(items), generator=draw).tolist()
+        rows, order = order[:ROWS], order[ROWS:]
+        loss = torch.zeros(())
+        for batch in answer_batches([encoded[row] for row in rows], max_rows=ROWS, max_tokens=100_000):
+            logp, _ = batch_logprobs(loaded, batch)
+            loss = loss - (wanted[[rows[i] for i in batch.index.tolist()]] * logp).sum() / len(rows)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    loaded.model.eval()
+    for parameter in loaded.model.parameters():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    return loaded
