@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -44,19 +44,28 @@ def activations(
             f"text {[bool(len(row)) for row in rows].index(False)} tokenises to nothing: give it a word"
         )
     found = {name: torch.zeros(len(rows), loaded.anatomy.site(name).width) for name in names}
+    for index, captured in states_of(loaded, rows, names, max_tokens=max_tokens):
+        for name, states in captured.items():
+            read = [_read(states[place], len(rows[i]), reading) for place, i in enumerate(index)]
+            found[name][index] = torch.stack(read).float().cpu()
+    return found
+
+
+def states_of(
+    loaded: LoadedModel, rows: Sequence[Sequence[int]], names: Sequence[str], *, max_tokens: int
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Batches of texts: their indices in ``rows``, and the activations [B, T, width] at each site.
+
+    Texts are padded on the right, which causal attention keeps from reaching what comes before: read no further than
+    each text's own length.
+    """
     with torch.inference_mode():
         for index in _batches([len(row) for row in rows], max_tokens):
             longest = max(len(rows[i]) for i in index)
-            # Padding on the right: causal attention keeps it from reaching what is read.
             ids = torch.tensor([[*rows[i], *[0] * (longest - len(rows[i]))] for i in index])
             with capture(loaded, names) as captured:
                 run_backbone(loaded, ids.to(loaded.device))
-            for name in names:
-                value = captured[name][-1]
-                states = value.reshape(len(index), longest, -1)
-                read = [_read(states[place], len(rows[i]), reading) for place, i in enumerate(index)]
-                found[name][index] = torch.stack(read).float().cpu()
-    return found
+            yield index, {name: captured[name][-1].reshape(len(index), longest, -1) for name in names}
 
 
 def _read(states: Tensor, length: int, reading: Reading) -> Tensor:
