@@ -97,8 +97,8 @@ class Judgements:
     """Right and wrong on n items that have one right answer.
 
     ``correct`` [n] is 1 or 0 (or a probability of the right answer); silence is no right answer, so score it 0; NaN
-    leaves an item out. ``templates`` is empty where items have none. ``baselines`` name what needs no understanding ("majority option", "always the later one") and
-    say [n] where that is right.
+    leaves an item out. ``templates`` is empty where items have none. ``baselines`` name what needs no understanding
+    ("majority option", "always the later one") and say [n] where that is right.
     """
 
     correct: Floats

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..analysis import Detector
 from ..interventions import Intervention, Provenance, read_header
 from ..models import LoadedModel, describe, load
 
@@ -27,10 +28,12 @@ def info(
 
 
 def file_rows(path: str | os.PathLike[str]) -> Rows:
-    """What an intervention's file says; the file is checked like for any other use."""
+    """What an intervention's or a detector's file says; the file is checked like for any other use."""
     rows: Rows = [("file", os.fspath(path))]
     if "+" not in Path(path).name:
         header = read_header(path)
+        if header["kind"] == "detector":
+            return [*rows, *_detector(Detector.load(path))]
         rows += [("kind", str(header["kind"])), ("format", str(header["format"]))]
     intervention = Intervention.load(path)
     kinds = Counter(".".join(p for p in site.split(".") if not p.isdigit()) for site in intervention.edits)
@@ -44,6 +47,16 @@ def file_rows(path: str | os.PathLike[str]) -> Rows:
         *_origin(intervention.provenance),
     ]
     return rows
+
+
+def _detector(detector: Detector) -> Rows:
+    return [
+        ("kind", "detector"),
+        ("category", detector.category),
+        ("reads", f"{detector.reading} token{'s' if detector.reading == 'mean' else ''} at {detector.site}"),
+        ("fires above", f"P(biased) = {detector.threshold:g}"),
+        *_origin(detector.provenance),
+    ]
 
 
 def _origin(origin: Provenance, prefix: str = "") -> Rows:
