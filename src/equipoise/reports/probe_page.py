@@ -13,7 +13,7 @@ from ..analysis import LayerProbe
 from ..metrics import Estimate
 from . import canvas
 from .canvas import MUTED, new_figure, styled
-from .marks import legend, limit, style
+from .marks import legend, style
 from .page import flat, template
 from .plots import Labelled
 from .probes import CategoryProbes, ProbeResults
@@ -109,7 +109,7 @@ def layers_figure(category: CategoryProbes) -> Labelled:
         if len(shuffled) == len(x):
             label = "shuffled labels" if number == 0 else None
             axes.plot(x, shuffled, color=MUTED, linewidth=1, linestyle=(0, (4, 2)), label=label)
-    limit(axes, category.words.value, 100, "words alone")
+    axes.axhline(100 * category.words.value, color=MUTED, linewidth=1, linestyle=":", label="words alone")
     axes.set(xlabel="block", ylabel="accuracy, %")
     axes.set_ylim(max(0, min(30, axes.get_ylim()[0])), 102)
     legend(axes)
