@@ -7,21 +7,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analysis import Detector
     from .errors import InputError
     from .interventions import AffineEdit, Intervention, attach
     from .models import LoadedModel, load
     from .reports import Results
-    from .tasks import Item, Task, load_task
-    from .workflows import audit, convert, demo, fit, generate, info
+    from .tasks import Item, Statement, Task, load_statements, load_task
+    from .workflows import audit, convert, demo, fit, generate, info, probe
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
     "AffineEdit": "interventions",
+    "Detector": "analysis",
     "InputError": "errors",
     "Intervention": "interventions",
     "Item": "tasks",
     "LoadedModel": "models",
     "Results": "reports",
+    "Statement": "tasks",
     "Task": "tasks",
     "attach": "interventions",
     "audit": "workflows",
@@ -31,16 +34,20 @@ _HOMES = {
     "generate": "workflows",
     "info": "workflows",
     "load": "models",
+    "load_statements": "tasks",
     "load_task": "tasks",
+    "probe": "workflows",
 }
 
 __all__ = [
     "AffineEdit",
+    "Detector",
     "InputError",
     "Intervention",
     "Item",
     "LoadedModel",
     "Results",
+    "Statement",
     "Task",
     "attach",
     "audit",
@@ -50,7 +57,9 @@ __all__ = [
     "generate",
     "info",
     "load",
+    "load_statements",
     "load_task",
+    "probe",
 ]
 
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..reports import Results
+    from rich.console import RenderableType
+
+    from ..reports import ProbeResults, Results
     from ..workflows.progress import Report
 
 
@@ -34,18 +36,28 @@ def progress_line() -> Iterator[Report]:
 
 def show_results(results: Results, out: str) -> None:
     """An audit's tables, and where its page is."""
-    from rich.console import Console
-
     from ..reports import audit_tables
+
+    _show(audit_tables(results), os.path.join(out, "report.html"))
+
+
+def show_probes(results: ProbeResults, page: str | None) -> None:
+    """The probes' table, and where the page is, if there is one."""
+    from ..reports import probe_table
+
+    _show(probe_table(results), page)
+
+
+def _show(tables: RenderableType, page: str | None) -> None:
+    from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         # Nobody's window limits a log, and the table's intervals need the room.
         console = Console(width=120)
-    console.print(audit_tables(results))
-    console.print(
-        f"report: {os.path.join(out, 'report.html')}", highlight=False, markup=False, soft_wrap=True
-    )
+    console.print(tables)
+    if page is not None:
+        console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_rows(rows: Sequence[tuple[str, str]]) -> None:

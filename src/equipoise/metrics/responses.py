@@ -97,8 +97,8 @@ class Judgements:
     """Right and wrong on n items that have one right answer.
 
     ``correct`` [n] is 1 or 0 (or a probability of the right answer); silence is no right answer, so score it 0; NaN
-    leaves an item out. ``baselines`` name what needs no understanding ("majority option", "always the later one") and
-    say [n] where that is right.
+    leaves an item out. ``templates`` is empty where items have none. ``baselines`` name what needs no understanding
+    ("majority option", "always the later one") and say [n] where that is right.
     """
 
     correct: Floats
@@ -131,7 +131,7 @@ class Judgements:
 def _clusters(count: int, groups: Sequence[Sequence[str]], templates: Sequence[str]) -> dict[str, Any]:
     if any(isinstance(names, str) for names in groups):
         raise ValueError("groups must hold a tuple of names for each item, not a name")
-    if len(groups) != count or len(templates) != count:
+    if len(groups) != count or len(templates) not in (0, count):
         raise ValueError(
             f"{count} items need as many groups ({len(groups)}) and templates ({len(templates)})"
         )

@@ -67,6 +67,20 @@ class ModelInfo:
         ]
         return rows
 
+    def as_dict(self) -> dict[str, Any]:
+        """The entry ``model`` of a results file."""
+        names = (
+            "name",
+            "architecture",
+            "parameters",
+            "dtype",
+            "device",
+            "blocks",
+            "hidden_size",
+            "fingerprint",
+        )
+        return {name: getattr(self, name) for name in names}
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary with the attributes as keys."""
         return asdict(self)

@@ -28,7 +28,7 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
     views = task_views(typed)
     start = next((view.chosen_key for view in views if view.chosen_key), "base")
     settings = readings.settings(views)
-    return _template().render(
+    return template("report.html").render(
         results=typed,
         model=wording.model_name(typed),
         headlines=[wording.headline(typed, view) for view in views],
@@ -43,7 +43,7 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
         generations=typed.generations,
         level=f"{100 * typed.level:g}",
         facts=_facts(typed),
-        versions=_flat(typed.extra.get("versions", {})),
+        versions=flat(typed.extra.get("versions", {})),
     )
 
 
@@ -57,7 +57,8 @@ def figure_tradeoff(
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page's template; what is put into it is escaped."""
     environment = Environment(
         loader=PackageLoader("equipoise.reports"),
         autoescape=True,
@@ -65,7 +66,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _task(results: Results, view: TaskView, number: int, start: str) -> dict[str, Any]:
@@ -107,19 +108,19 @@ def _drawn(labelled: plots.Labelled, prefix: str, start: str) -> dict[str, Any]:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     files = dict.fromkeys(run.file for run in results.runs if run.file)
-    found = [("equipoise", results.equipoise), *((f"model {k}", v) for k, v in _flat(results.model))]
+    found = [("equipoise", results.equipoise), *((f"model {k}", v) for k, v in flat(results.model))]
     found += [("intervention", name) for name in files]
     found += [("seeds", ", ".join(map(str, results.seeds))), ("intervals", f"{100 * results.level:g} %")]
     for key, value in results.extra.items():
         if key not in ("versions", "tasks"):
-            found += [(key if not name else f"{key} {name}", text) for name, text in _flat(value)]
+            found += [(key if not name else f"{key} {name}", text) for name, text in flat(value)]
     return found
 
 
-def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
     """Nested values as names and texts; long lists (sampled weights) by their length only."""
     if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{name} {key}".strip())]
+        return [pair for key, item in value.items() for pair in flat(item, f"{name} {key}".strip())]
     if isinstance(value, (list, tuple)):
         if len(value) > _LONGEST_LIST:
             return [(name, f"{len(value)} values")]

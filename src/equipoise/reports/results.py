@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,41 @@ class Advice:
 
 
 @dataclass(frozen=True)
+class Detection:
+    """What a detector says, P(biased), of texts that the unsteered model reads.
+
+    Attributes:
+        category, site: the detector's.
+        prompt: of the prompt.
+        base: of the prompt and what the unsteered model wrote to it.
+        steered: of the prompt and what was written with steering; None without an intervention.
+        share: share of the new tokens during which steering was on; None without an intervention.
+    """
+
+    category: str
+    site: str
+    prompt: float
+    base: float
+    steered: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
 class Generation:
-    """What the model writes to a prompt, without and with the mitigation at the recommended strength."""
+    """What the model writes to a prompt, without and with the mitigation at the recommended strength.
+
+    ``detection`` is there where a detector watched.
+    """
 
     prompt: str
     base: str
     steered: str | None = None
+    detection: Detection | None = None
 
     def to_dict(self) -> Json:
         """The entry in ``generations``."""
-        return {"prompt": self.prompt, "base": self.base, "steered": self.steered}
+        entry: Json = {"prompt": self.prompt, "base": self.base, "steered": self.steered}
+        return entry if self.detection is None else {**entry, "detection": asdict(self.detection)}
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,42 @@
 """Seeded generation in batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig
 
 from ..errors import InputError
 from ..models import LoadedModel
 from ..tasks import Prompt
 from .encoding import prompt_ids
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What the model is about to compute while it writes: the last thing known before the next token.
+
+    Attributes:
+        index: [B] which prompt of the caller's each row continues.
+        number: 0 for the prompts, then how many tokens have been written.
+        ids: [B, T] the tokens about to be computed: the prompts, padded on the left, then one token a row. A row that
+            has ended goes on with padding.
+        mask: [B, columns so far] 1 where a column is no padding.
+        inputs: everything that the model is called with.
+    """
+
+    index: tuple[int, ...]
+    number: int
+    ids: Tensor
+    mask: Tensor
+    inputs: Mapping[str, Any]
+
+
+BeforeStep = Callable[[Step], None]
+"""Called before every forward pass of a generation; it may turn the strength of what is attached."""
 
 
 def generate(
@@ -52,11 +78,15 @@ def generate_ids(
     temperature: float,
     seed: int,
     batch_rows: int = 32,
+    before_step: BeforeStep | None = None,
 ) -> list[list[int]]:
     """As :func:`generate`, from tokens to tokens: up to and with the end token, without padding after it.
 
     A text's log-probability under the tokens that it would be encoded to is not that of the tokens it was drawn as, so
     whoever needs it keeps these.
+
+    ``before_step`` is called before each forward pass. The keys and values of earlier tokens stay in the cache as they
+    were computed: a strength that it sets acts on the tokens of that pass and later ones.
     """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     answers: list[list[int]] = [[] for _ in prompts]
@@ -66,11 +96,33 @@ def generate_ids(
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_rows):
             index = order[start : start + batch_rows]
-            found = _continue(loaded, [prompts[i] for i in index], max_new_tokens, temperature)
+            with _before_each_pass(loaded, index, before_step):
+                found = _continue(loaded, [prompts[i] for i in index], max_new_tokens, temperature)
             for i, new in zip(index, found, strict=True):
                 stop = next((place for place, token in enumerate(new) if token in ends), len(new) - 1)
                 answers[i] = new[: stop + 1]
     return answers
+
+
+@contextmanager
+def _before_each_pass(loaded: LoadedModel, index: Sequence[int], call: BeforeStep | None) -> Iterator[None]:
+    """Call ``call`` before every forward pass of the whole model (passes of its backbone alone are its own affair)."""
+    if call is None:
+        yield
+        return
+    number = 0
+
+    def hook(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+        nonlocal number
+        mask = inputs["attention_mask"]
+        call(Step(tuple(index), number, inputs["input_ids"], mask, inputs))
+        number += 1
+
+    handle = loaded.model.register_forward_pre_hook(hook, prepend=True, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _end_tokens(loaded: LoadedModel) -> set[int]:

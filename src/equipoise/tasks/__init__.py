@@ -8,6 +8,7 @@ from .plain_text import TextPart, load_text, plain_text
 from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
 from .registry import load_any_task, load_prompt_task, load_task, task_names
+from .statements import Statement, categories_of, check_statements, load_statements, statements_fingerprint
 from .synthbias import SynthBias
 from .task import Split, Task, blocks
 from .winobias import WinoBias
@@ -25,6 +26,7 @@ __all__ = [
     "PromptTask",
     "Pronouns",
     "Split",
+    "Statement",
     "SynthBias",
     "Task",
     "TextPart",
@@ -32,12 +34,16 @@ __all__ = [
     "WinoBias",
     "WinoGender",
     "blocks",
+    "categories_of",
+    "check_statements",
     "fingerprint",
     "load_any_task",
     "load_prompt_task",
+    "load_statements",
     "load_task",
     "load_text",
     "occupations",
     "plain_text",
+    "statements_fingerprint",
     "task_names",
 ]

@@ -6,5 +6,6 @@ from .demo import demo
 from .fit import fit
 from .generate import generate
 from .info import info
+from .probe import Probed, probe
 
-__all__ = ["audit", "convert", "demo", "fit", "generate", "info", "write_results"]
+__all__ = ["Probed", "audit", "convert", "demo", "fit", "generate", "info", "probe", "write_results"]

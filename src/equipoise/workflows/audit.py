@@ -132,7 +132,7 @@ def audit(
     progress(0.95, "generating")
     generations, sampling = _generations(subject, advice)
     results = Results(
-        model=_model(loaded),
+        model=describe(loaded).as_dict(),
         seeds=the_seeds,
         runs=tuple(runs),
         recommendation=None if advice is None else _advice(advice, subject.mitigation),
@@ -272,17 +272,3 @@ def _generations(subject: Subject, advice: Recommendation | None) -> tuple[tuple
     return tuple(
         found
     ), f"generations: the first {len(greedy)} greedy, the others at temperature {TEMPERATURE}, seed {seed}"
-
-
-def _model(loaded: LoadedModel) -> dict[str, object]:
-    info = describe(loaded)
-    return {
-        "name": info.name,
-        "architecture": info.architecture,
-        "parameters": info.parameters,
-        "dtype": info.dtype,
-        "device": info.device,
-        "blocks": info.blocks,
-        "hidden_size": info.hidden_size,
-        "fingerprint": info.fingerprint,
-    }

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from .. import scoring
+from ..analysis import Detector
 from ..errors import InputError
 from ..interventions import attach
 from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import Item, Prompt
+from .detect import generate_detected, the_detector
 from .inputs import Source, check_strengths, the_interventions
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def generate(
     *,
     intervention: Source | None = None,
     strength: float = 1.0,
+    detect: Detector | str | os.PathLike[str] | None = None,
     max_new_tokens: int = 40,
     temperature: float = 0.0,
     seed: int = 0,
@@ -39,6 +42,8 @@ def generate(
         prompts: a text, or several prompts.
         intervention: a value, a file, or a sum of files.
         strength: λ ≥ 0.
+        detect: a detector, or its file: the intervention acts only where it fires, token by token, and each result has
+            a ``detection``, the detector's scores of the prompt and of both completions.
         max_new_tokens: most tokens of an answer.
         temperature: 0 is greedy; base and steered samples use the same ``seed``.
 
@@ -52,10 +57,24 @@ def generate(
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
+    detector = None if detect is None else the_detector(detect)
     found = None if intervention is None else the_interventions(intervention, [0])[0][0]
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
         found.check(loaded)
+
+    if detector is not None:
+        return generate_detected(
+            loaded,
+            wanted,
+            [shown(prompt) for prompt in wanted],
+            detector,
+            found,
+            lam,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
 
     def write() -> list[str]:
         return scoring.generate(

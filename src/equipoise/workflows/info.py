@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..analysis import Detector
 from ..interventions import Intervention, Provenance, read_header
 from ..methods import Prompting, load_mitigation
 from ..models import LoadedModel, describe, load
@@ -29,10 +30,12 @@ def info(
 
 
 def file_rows(path: str | os.PathLike[str]) -> Rows:
-    """What the file of an intervention, or an instruction, says; it is checked like for any other use."""
+    """What the file of an intervention, an instruction or a detector says; it is checked like for any other use."""
     rows: Rows = [("file", os.fspath(path))]
     if "+" not in Path(path).name:
         header = read_header(path)
+        if header["kind"] == "detector":
+            return [*rows, *_detector(Detector.load(path))]
         rows += [("kind", str(header["kind"])), ("format", str(header["format"]))]
     found = load_mitigation(path)
     if isinstance(found, Prompting):
@@ -49,6 +52,16 @@ def file_rows(path: str | os.PathLike[str]) -> Rows:
         *_origin(intervention.provenance),
     ]
     return rows
+
+
+def _detector(detector: Detector) -> Rows:
+    return [
+        ("kind", "detector"),
+        ("category", detector.category),
+        ("reads", f"{detector.reading} token{'s' if detector.reading == 'mean' else ''} at {detector.site}"),
+        ("fires above", f"P(biased) = {detector.threshold:g}"),
+        *_origin(detector.provenance),
+    ]
 
 
 def _origin(origin: Provenance, prefix: str = "") -> Rows:
