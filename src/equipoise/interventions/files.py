@@ -60,14 +60,26 @@ def load_intervention(path: str | os.PathLike[str]) -> Intervention:
     truncated, another kind or version, unknown keys, wrong types or shapes, values that are not finite) raises one
     :class:`InputError` that names it.
     """
-    text = os.fspath(path)
-    if Path(text).is_file():
-        return _load_one(text)
-    first, *others = [piece.strip() for piece in re.split(r"(?<=\.safetensors)\s*\+", text)]
-    total = _load_one(first)
-    for other in others:
-        total = total + _load_one(other)
+    total = None
+    for _, term in load_terms(path):
+        total = term if total is None else total + term
+    assert total is not None
     return total
+
+
+def load_terms(path: str | os.PathLike[str]) -> tuple[tuple[str, Intervention], ...]:
+    """The terms of a sum of files, each with its file's name; of one file that alone.
+
+    Unlike :func:`load_intervention` it takes terms with different token scopes: attach them as a list.
+    """
+    return tuple((name, _load_one(name)) for name in split_sum(os.fspath(path)))
+
+
+def split_sum(text: str) -> tuple[str, ...]:
+    """The file names in ``a.safetensors+b.safetensors``; the name of a file that exists is never split."""
+    if Path(text).is_file():
+        return (text,)
+    return tuple(piece.strip() for piece in re.split(r"(?<=\.safetensors)\s*\+", text))
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -10,11 +10,10 @@ import torch
 
 from .. import scoring
 from ..errors import InputError
-from ..interventions import attach
 from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import Item, Prompt
-from .inputs import Source, check_strengths, the_interventions
+from .inputs import Source, check_strengths, the_mitigations
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,7 +36,7 @@ def generate(
     Args:
         source: see :func:`equipoise.models.load`.
         prompts: a text, or several prompts.
-        intervention: a value, a file, or a sum of files.
+        intervention: a value (or any mitigation), a file, or a sum of files.
         strength: λ ≥ 0.
         max_new_tokens: most tokens of an answer.
         temperature: 0 is greedy; base and steered samples use the same ``seed``.
@@ -52,21 +51,21 @@ def generate(
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
-    found = None if intervention is None else the_interventions(intervention, [0])[0][0]
+    found = None if intervention is None else the_mitigations(intervention, [0])[0][0]
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
         found.check(loaded)
 
-    def write() -> list[str]:
+    def write(asked: Sequence[Prompt]) -> list[str]:
         return scoring.generate(
-            loaded, wanted, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+            loaded, asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
         )
 
-    base = write()
+    base = write(wanted)
     steered: Sequence[str | None] = [None] * len(wanted)
     if found is not None:
-        with attach(loaded, found, lam):
-            steered = write()
+        with found.attach(loaded, lam):
+            steered = write([found.rewrite(prompt, lam) for prompt in wanted])
     return tuple(
         Generation(shown(prompt), before, after)
         for prompt, before, after in zip(wanted, base, steered, strict=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from ..files import refuse_existing
-from ..interventions import Intervention
+from ..interventions import Intervention, load_terms, meeting
+from ..methods.mitigation import Mitigation, Steering, as_mitigation, together
 from ..tasks import Task, TextPart, load_task, load_text, plain_text
 
-Source = Intervention | str | os.PathLike[str]
+Source = Intervention | Mitigation | str | os.PathLike[str]
 MOST_STRENGTHS = 1000
 SEED_FIELD = "{seed}"
 
@@ -111,27 +114,56 @@ def the_text(
     return tuple(text), "given"
 
 
-def the_interventions(
+def the_mitigations(
     given: Source | Mapping[int, Source], seeds: Sequence[int]
-) -> tuple[dict[int, Intervention], str | None]:
-    """An intervention for each seed, and the file's name as given (None for a value that came from no file).
+) -> tuple[dict[int, Mitigation], str | None]:
+    """A mitigation for each seed, and the file's name as given (None for a value that came from no file).
 
-    ``given`` is one intervention for all seeds (a value, a file, or a sum of files), a mapping from seed to
-    intervention, or a file name with ``{seed}`` in it.
+    ``given`` is one mitigation for all seeds (a value, a file, or a sum of files), a mapping from seed to
+    mitigation, or a file name with ``{seed}`` in it.
     """
     if isinstance(given, Mapping):
         lacking = [seed for seed in seeds if seed not in given]
         if lacking:
             raise InputError(f"there is no intervention for seed {lacking[0]}: give one for each seed")
-        loaded = {seed: the_interventions(given[seed], [seed]) for seed in seeds}
+        loaded = {seed: the_mitigations(given[seed], [seed]) for seed in seeds}
         names = [name for _, name in loaded.values() if name is not None]
         return {seed: found[seed] for seed, (found, _) in loaded.items()}, ", ".join(names) or None
-    if isinstance(given, Intervention):
-        return dict.fromkeys(seeds, given), None
+    if not isinstance(given, (str, os.PathLike)):
+        return dict.fromkeys(seeds, as_mitigation(given)), None
     name = os.fspath(given)
     if SEED_FIELD in name and not Path(name).exists():
-        return {seed: Intervention.load(name.replace(SEED_FIELD, str(seed))) for seed in seeds}, name
-    return dict.fromkeys(seeds, Intervention.load(name)), name
+        files = [name.replace(SEED_FIELD, str(seed)) for seed in seeds]
+        # What meets for one seed meets for the others: it is said once.
+        first, *others = [load_mitigation(file, warn=number == 0) for number, file in enumerate(files)]
+        return dict(zip(seeds, [first, *others], strict=True)), name
+    return dict.fromkeys(seeds, load_mitigation(name)), name
+
+
+def load_mitigation(path: str, *, warn: bool = True) -> Mitigation:
+    """A file, or a sum of files, whose token scopes may differ; terms that meet at a site are warned of."""
+    terms = load_terms(path)
+    if warn:
+        warn_of_meeting(terms)
+    try:
+        return together([Steering(term) for _, term in terms])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def warn_of_meeting(terms: Sequence[tuple[str, Intervention]]) -> None:
+    """One :class:`InputWarning` for a sum of which two terms edit the same site."""
+    for (one, first), (other, second) in itertools.combinations(terms, 2):
+        sites = meeting(first, second)
+        if sites:
+            more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
+            warnings.warn(
+                f"{one} and {other} meet at {sites[0]}{more}: their changes add up there, so what each was measured "
+                "to do alone says little about the sum: measure it",
+                InputWarning,
+                stacklevel=2,
+            )
+            return
 
 
 def within(value: float, what: str, most: float = 1.0) -> float:
