@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from ..errors import InputError, InputWarning
-from . import audit, convert, demo, fit, generate, info
+from . import audit, compare, convert, demo, fit, generate, info
 from .app import app
 
 # Importing a command registers it.
-COMMANDS = (audit, convert, demo, fit, generate, info)
+COMMANDS = (audit, compare, convert, demo, fit, generate, info)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

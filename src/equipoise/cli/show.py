@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from ..reports import Results
     from ..workflows.progress import Report
 
@@ -34,15 +36,26 @@ def progress_line() -> Iterator[Report]:
 
 def show_results(results: Results, out: str) -> None:
     """An audit's tables, and where its page is."""
-    from rich.console import Console
-
     from ..reports import audit_tables
+
+    _show(audit_tables(results), out)
+
+
+def show_comparison(results: Results, out: str) -> None:
+    """A comparison's table and verdict, and where its page is."""
+    from ..reports import comparison_table
+
+    _show(comparison_table(results), out)
+
+
+def _show(content: Group, out: str) -> None:
+    from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
         # Nobody's window limits a log, and the table's intervals need the room.
         console = Console(width=120)
-    console.print(audit_tables(results))
+    console.print(content)
     console.print(
         f"report: {os.path.join(out, 'report.html')}", highlight=False, markup=False, soft_wrap=True
     )

@@ -77,6 +77,14 @@ def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def parse_budgets(text: str) -> tuple[float, ...]:
+    """KL budgets from ``0.03`` or ``0.01,0.03,0.1``."""
+    try:
+        return tuple(float(piece) for piece in text.split(","))
+    except ValueError:
+        raise InputError(f"KL budgets {text!r} must be numbers, for example 0.01,0.03,0.1") from None
+
+
 def parse_settings(entries: Sequence[str]) -> dict[str, str]:
     """``key=value`` entries as a dictionary. Raises :class:`InputError` without ``=`` or for a key given twice."""
     settings: dict[str, str] = {}
