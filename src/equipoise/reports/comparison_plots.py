@@ -122,7 +122,7 @@ def _against_kl(axes: Axes, view: TaskView, comparison: Comparison) -> None:
     if outside:
         note(
             axes,
-            f"{outside} points lie further right",
+            f"{outside} point{'s lie' if outside > 1 else ' lies'} further right",
             (1, 1),
             ("axes fraction",) * 2,
             (-2, 2),

@@ -22,7 +22,7 @@ from .bench import Bench
 from .comparison import Candidacy, choose, compare_choices, pick
 from .entries import Entry, Given, the_entries
 from .estimates import Intervals, Measured, draw_items, draw_text
-from .fits import INDEX, Fits, Fitted
+from .fits import Fits, Fitted
 from .inputs import Source, check_seeds, check_strengths, free_outputs, the_tasks, the_text, warn_of_meeting
 from .measure import Asked, PlainText, Questions
 from .progress import Report, part, silent
@@ -102,8 +102,6 @@ def compare(
     folder = None if out is None else free_outputs(out, OUTPUTS, force=force or resume)
     entries = the_entries(methods, chosen, the_seeds, settings or {})
     fits = Fits(folder, several=len(the_seeds) > 1, resume=resume)
-    if folder is not None and not (force or resume):
-        free_outputs(folder, [INDEX], force=False)
     fits.free([fit.label for entry in entries for fit in entry.fits], the_seeds, force=force)
     heldout = Questions.of(chosen, the_seeds, limit)
     validation = Questions.of(chosen, the_seeds, limit, "validation")

@@ -41,7 +41,7 @@ class Fits:
     """
 
     def __init__(self, folder: Path | None, *, several: bool, resume: bool) -> None:
-        self._folder, self._several = folder, several
+        self._folder, self._several, self._resume = folder, several, resume
         self._index: dict[str, Any] = {}
         if folder is not None and resume:
             self._index = _read_index(folder / INDEX)
@@ -54,12 +54,16 @@ class Fits:
         """Raise :class:`InputError` for files that are there and aren't this comparison's to replace."""
         if self._folder is None or force:
             return
+        if not self._resume and (self._folder / INDEX).exists():
+            raise InputError(
+                f"{self._folder} holds fits of a comparison: go on with --resume, choose another --out, or overwrite "
+                "with --force"
+            )
         own = {entry.get("file") for entry in self._index.values()}
         for name in (self.file(label, seed) for label in labels for seed in seeds):
             if (self._folder / name).exists() and name not in own:
                 raise InputError(
-                    f"{self._folder / name} exists already: choose another --out, continue an interrupted comparison "
-                    "with --resume, or overwrite with --force"
+                    f"{self._folder / name} exists already: choose another --out, or overwrite it with --force"
                 )
 
     def fit(
@@ -80,9 +84,10 @@ class Fits:
             if found is not None:
                 report(1.0, f"{wanted.label}, seed {seed}: fitted before")
                 return found
-        checkpoint = None if self._folder is None else self._folder / f".{name}.checkpoint"
-        if checkpoint is not None:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint = None
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            checkpoint = self._folder / f".{name}.{key[:12]}.checkpoint"
         start = time.perf_counter()
         mitigation = as_mitigation(
             run_fitter(
