@@ -50,7 +50,11 @@ def noise(seed: int = 0) -> torch.Tensor:
 
 
 def shift(
-    vector: torch.Tensor, method: str = "planted", scope: Scope = "all", site: str = SITE, seed: int | None = None
+    vector: torch.Tensor,
+    method: str = "planted",
+    scope: Scope = "all",
+    site: str = SITE,
+    seed: int | None = None,
 ) -> Intervention:
     origin = Provenance(method=method, model=model().fingerprint, seed=seed)
     return Intervention({site: AffineEdit(shift=vector)}, scope, origin)
@@ -93,25 +97,16 @@ class NoDial:
 
 
 class Turned(TinyTask):
-    """Validation groups lean to one side and held-out groups to the other, so that what evens one tilts the other."""
+    """Validation items all lean to she and held-out ones to he, so that what evens the ones tilts the others."""
 
     name = "turned"
 
     def split(self, seed: int, limit: int | None = None) -> Split:
-        items = self.items()
-        ambiguous = [item for item in items if item.part == "ambiguous"]
-        ordered = sorted({item.groups[0] for item in items}, key=lambda g: self._lean(g))
-        held, shown = set(ordered[-8:]), set(ordered[:8])
-        rest = tuple(item for item in items if not {*item.groups} & (held | shown))
-        return Split(
-            rest,
-            tuple(item for item in ambiguous if item.groups[0] in shown),
-            tuple(item for item in items if item.groups[0] in held),
-        )
-
-    @staticmethod
-    def _lean(group: str) -> float:
-        return float(np.mean([value for name, value in leans().items() if name.startswith(f"{group}/")]))
+        items = [item for item in self.items() if item.part == "ambiguous"]
+        middle = float(np.median(list(leans().values())))
+        held = tuple(item for item in items if leans()[item.id] > 0)
+        shown = tuple(item for item in items if leans()[item.id] < middle)
+        return Split(tuple(item for item in items if item not in held + shown), shown, held)
 
 
 @dataclass(frozen=True)
@@ -125,8 +120,10 @@ class Settings:
         return parse_settings(cls, "fake", given)
 
 
-def pretend(make: Callable[[], Any], calls: list[tuple[Any, int]] | None = None, stop_at: int | None = None) -> Any:
-    """A method whose fit gives ``make()`` times its setting ``size``; it stops like a Ctrl-C at its call ``stop_at``."""
+def pretend(
+    make: Callable[[], Any], calls: list[tuple[Any, int]] | None = None, stop_at: int | None = None
+) -> Any:
+    """A method whose fit gives ``make()`` times its setting ``size``, or a Ctrl-C at its call ``stop_at``."""
 
     def fit(
         loaded: LoadedModel,

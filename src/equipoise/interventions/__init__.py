@@ -4,7 +4,7 @@ from .attach import Attached, LiveAttached, attach, attach_live
 from .capture import capture
 from .dso_file import convert_dso_pt
 from .edit import AffineEdit
-from .files import load_terms, read_header, split_sum
+from .files import read_header, split_sum
 from .guard import refuse_steered
 from .intervention import SCOPES, Intervention, Scope
 from .passes import answers_start
@@ -29,7 +29,6 @@ __all__ = [
     "attach_live",
     "capture",
     "convert_dso_pt",
-    "load_terms",
     "meeting",
     "read_header",
     "refuse_steered",

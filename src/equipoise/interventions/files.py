@@ -60,19 +60,11 @@ def load_intervention(path: str | os.PathLike[str]) -> Intervention:
     truncated, another kind or version, unknown keys, wrong types or shapes, values that are not finite) raises one
     :class:`InputError` that names it.
     """
-    total = None
-    for _, term in load_terms(path):
-        total = term if total is None else total + term
-    assert total is not None
+    first, *others = split_sum(os.fspath(path))
+    total = _load_one(first)
+    for other in others:
+        total = total + _load_one(other)
     return total
-
-
-def load_terms(path: str | os.PathLike[str]) -> tuple[tuple[str, Intervention], ...]:
-    """The terms of a sum of files, each with its file's name; of one file that alone.
-
-    Unlike :func:`load_intervention` it takes terms with different token scopes: attach them as a list.
-    """
-    return tuple((name, _load_one(name)) for name in split_sum(os.fspath(path)))
 
 
 def split_sum(text: str) -> tuple[str, ...]:

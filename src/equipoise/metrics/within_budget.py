@@ -48,7 +48,7 @@ def crossing(found: Sequence[tuple[float, float]], budget: float) -> float | Non
     start, end = math.sqrt(max(kl_low, 0.0)), math.sqrt(kl_high)
     share = (math.sqrt(_AIM * budget) - start) / (end - start)
     # A step that hardly moves would spend the search's few measurements on one end.
-    return low + (high - low) * min(max(share, 0.05), 0.95)
+    return low + (high - low) * min(max(share, 0.01), 0.95)
 
 
 def vertex(candidates: Sequence[Candidate], best: Candidate) -> float | None:

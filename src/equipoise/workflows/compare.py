@@ -266,7 +266,7 @@ def _warn(entries: Sequence[Entry], fitted: Mapping[tuple[str, int], Fitted], se
             else (term.label, fitted[term.label, seed].mitigation)
             for term in entry.terms
         ]
-        warn_of_meeting([(name, one.intervention) for name, one in terms if isinstance(one, Steering)])
+        warn_of_meeting(terms)
 
 
 def _curves(

@@ -12,13 +12,13 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import write_atomic
-from ..interventions import Intervention
 from ..methods.mitigation import Mitigation, Prompting, Steering, as_mitigation
 from ..models import LoadedModel
 from ..tasks import Task, fingerprint
 from ..versions import equipoise_version
 from .entries import ToFit
 from .fit import SUFFIX, run_fitter
+from .inputs import load_file
 from .progress import Report
 
 INDEX = "fits.json"
@@ -106,7 +106,7 @@ class Fits:
         fitted = Fitted(
             mitigation,
             time.perf_counter() - start,
-            name if isinstance(mitigation, Steering) else None,
+            None if _saver(mitigation) is None else name,
         )
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
@@ -117,11 +117,10 @@ class Fits:
         if self._folder is None:
             return
         entry: dict[str, Any] = {"key": key, "seconds": fitted.seconds, "file": fitted.file}
-        if isinstance(fitted.mitigation, Steering):
-            intervention = fitted.mitigation.intervention
+        if fitted.file is not None:
             # What may not be replaced was refused before anything was fitted.
-            intervention.save(self._folder / str(fitted.file), force=True)
-            entry["digest"] = intervention.digest
+            path = _saver(fitted.mitigation)(self._folder / fitted.file, force=True)
+            entry["sha256"] = _sha256(path)
         elif isinstance(fitted.mitigation, Prompting):
             entry["instruction"] = fitted.mitigation.instruction
         else:
@@ -133,17 +132,25 @@ class Fits:
     def _restore(self, known: Mapping[str, Any]) -> Fitted | None:
         assert self._folder is not None
         seconds = float(known.get("seconds", float("nan")))
-        if isinstance(known.get("instruction"), str):
-            return Fitted(Prompting(known["instruction"]), seconds, None)
-        path = self._folder / str(known.get("file"))
+        if known.get("file") is None:
+            return Fitted(Prompting(str(known.get("instruction"))), seconds, None)
+        path = self._folder / str(known["file"])
         if not path.is_file():
             return None
-        intervention = Intervention.load(path)
-        if intervention.digest != known.get("digest"):
+        if _sha256(path) != known.get("sha256"):
             raise InputError(
                 f"{path} isn't what this comparison wrote: put it elsewhere, or start over with --force only"
             )
-        return Fitted(Steering(intervention), seconds, path.name)
+        return Fitted(load_file(str(path)), seconds, path.name)
+
+
+def _saver(mitigation: Mitigation) -> Any:
+    """How it is written to a file; None if it can't be."""
+    return getattr(mitigation.intervention if isinstance(mitigation, Steering) else mitigation, "save", None)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read_index(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputError, InputWarning
 from ..files import refuse_existing
-from ..interventions import Intervention, load_terms, meeting
+from ..interventions import Intervention, meeting, split_sum
 from ..methods.mitigation import Mitigation, Steering, as_mitigation, together
 from ..tasks import Task, TextPart, load_task, load_text, plain_text
 
@@ -143,25 +143,31 @@ def the_mitigations(
     if SEED_FIELD in name and not Path(name).exists():
         files = [name.replace(SEED_FIELD, str(seed)) for seed in seeds]
         # What meets for one seed meets for the others: it is said once.
-        first, *others = [load_mitigation(file, warn=number == 0) for number, file in enumerate(files)]
+        first, *others = [load_sum(file, warn=number == 0) for number, file in enumerate(files)]
         return dict(zip(seeds, [first, *others], strict=True)), name
-    return dict.fromkeys(seeds, load_mitigation(name)), name
+    return dict.fromkeys(seeds, load_sum(name)), name
 
 
-def load_mitigation(path: str, *, warn: bool = True) -> Mitigation:
+def load_sum(path: str, *, warn: bool = True) -> Mitigation:
     """A file, or a sum of files, whose token scopes may differ; terms that meet at a site are warned of."""
-    terms = load_terms(path)
+    terms = [(name, load_file(name)) for name in split_sum(path)]
     if warn:
         warn_of_meeting(terms)
     try:
-        return together([Steering(term) for _, term in terms])
+        return together([term for _, term in terms])
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def warn_of_meeting(terms: Sequence[tuple[str, Intervention]]) -> None:
+def load_file(path: str) -> Mitigation:
+    """What one file holds. Raises InputError, naming the file, for everything that is wrong with it."""
+    return Steering(Intervention.load(path))
+
+
+def warn_of_meeting(terms: Sequence[tuple[str, Mitigation]]) -> None:
     """One :class:`InputWarning` for a sum of which two terms edit the same site."""
-    for (one, first), (other, second) in itertools.combinations(terms, 2):
+    steering = [(name, one.intervention) for name, one in terms if isinstance(one, Steering)]
+    for (one, first), (other, second) in itertools.combinations(steering, 2):
         sites = meeting(first, second)
         if sites:
             more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
