@@ -90,13 +90,13 @@ def _against_kl(axes: Axes, view: TaskView, comparison: Comparison) -> None:
         ]
         if pairs:
             axes.plot(*zip(*pairs, strict=True), label=curve.label, **style(number))
-    for one in comparison.mitigations:
+    for number, one in enumerate(comparison.mitigations):
         for at in one.at:
             kl, bias = at.metrics.get("kl_to_base"), at.bias
             if at.acts and kl is not None and bias is not None:
                 axes.plot(
                     [kl.value], [100 * bias.value], marker="o", markersize=10, markerfacecolor="none",
-                    markeredgecolor=INK, markeredgewidth=1.2, linestyle="none", zorder=5,
+                    markeredgecolor=style(number)["color"], markeredgewidth=1.2, linestyle="none", zorder=5,
                 )  # fmt: skip
     least = min(comparison.budgets)
     axes.set_xscale("symlog", linthresh=least, linscale=0.6)
@@ -145,7 +145,8 @@ def _accuracy(axes: Axes, view: TaskView) -> None:
 
 
 def _perplexity(axes: Axes, view: TaskView) -> None:
-    sweep(axes, view, "perplexity", 1, ringed=False)
+    # Which texts were drawn moves all of them alike; the tables have the paired ratio and its interval.
+    sweep(axes, view, "perplexity", 1, ringed=False, bands=False)
     axes.set(xlabel="strength λ", ylabel="perplexity")
     values = [estimate.value for curve in view.curves for _, _, estimate in known(curve, "perplexity")]
     if max(values) > _STEEP * min(values):
