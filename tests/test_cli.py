@@ -266,3 +266,50 @@ def test_free_text_is_fitted_from_samples(
     # The twin: closed answers don't know the settings of samples.
     words = refused("fit", model, "--task", "pronouns", "--out", tmp_path / "other.safetensors", *settings)
     assert "prompts" in words
+
+
+COMPARED = ["--limit", "30", "--passages", "6", "--strengths", "0.5,1"]
+
+
+def test_compare_writes_the_files_and_prints_table_verdict_and_warning(
+    model: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, out = str(files / "good.safetensors"), tmp_path / "out"
+    arguments = ["compare", str(model), "--task", "pronouns", "--methods", f"a={good},twice={good}+{good}"]
+    assert run([*arguments, "--kl-budgets", "0.1,5", *COMPARED, "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "KL ≤ 0.1" in captured.out and "Take" in captured.out and "report.html" in captured.out
+    lines = [line for line in captured.err.splitlines() if line.startswith("equipoise: warning")]
+    assert len(lines) == 1 and "meet at block.0.norm.0" in lines[0]
+    assert sorted(path.name for path in out.iterdir()) == ["figure.svg", "report.html", "results.json"]
+    results = Results.read(out / "results.json")
+    assert {run.mitigation for run in results.runs} == {None, "a", "twice"}
+    assert results.command is not None and results.command.startswith("equipoise compare")
+    assert results.extra["comparison"]["budgets"] == [0.1, 5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--methods"),
+        (["--methods", "nonsense"], "unknown method 'nonsense': use one of dso"),
+        (["--methods", "dso,dso"], "'dso' is given more than once"),
+        (["--methods", "{files}/none.safetensors"], "none.safetensors"),
+        (["--methods", "{files}/other.safetensors"], "another model"),
+        (["--methods", "{files}/good.safetensors+{files}/other.safetensors"], "another model"),
+        (["--methods", "dso", "--set", "dso.nonsense=1"], "no setting 'nonsense'"),
+        (["--methods", "dso", "--set", "steps=1"], "METHOD.key=value"),
+        (["--methods", "dso", "--set", "caa.steps=1"], "which is not compared"),
+        (["--methods", "dso", "--strengths", "0"], "no strength is above 0"),
+        (["--methods", "dso", "--kl-budgets", "much"], "KL budgets 'much'"),
+        (["--methods", "dso", "--kl-budgets", "0"], "KL budget 0"),
+        (["--methods", "dso", "--limit", "-1"], "--limit"),
+        (["--methods", "dso", "--limit", "4"], "not enough items for an interval"),
+    ],
+)
+def test_bad_input_to_compare(
+    model: Path, files: Path, refused: Callable[..., str], arguments: list[str], words: str
+) -> None:
+    filled = [argument.format(files=files) for argument in arguments]
+    given = ["compare", model, "--task", "pronouns", "--out", "out", "--limit", "30", "--passages", "6"]
+    assert words in refused(*given, *filled)

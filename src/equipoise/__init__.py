@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .models import LoadedModel, load
     from .reports import Results
     from .tasks import Item, Statement, Task, load_statements, load_task
-    from .workflows import audit, convert, demo, fit, generate, info, probe
+    from .workflows import audit, compare, convert, demo, fit, generate, info, probe
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     "Task": "tasks",
     "attach": "interventions",
     "audit": "workflows",
+    "compare": "workflows",
     "convert": "workflows",
     "demo": "workflows",
     "fit": "workflows",
@@ -51,6 +52,7 @@ __all__ = [
     "Task",
     "attach",
     "audit",
+    "compare",
     "convert",
     "demo",
     "fit",

@@ -1,4 +1,4 @@
-"""The one exception that users are meant to read."""
+"""The exception, and the warning, that users are meant to read."""
 
 
 class InputError(ValueError):
@@ -9,3 +9,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class InputWarning(UserWarning):
+    """Input that is accepted, but may do something else than expected: a single line, printed by the command line."""

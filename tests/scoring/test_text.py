@@ -103,3 +103,24 @@ def test_passages_are_the_beginnings_of_long_enough_texts() -> None:
     assert found[0, 0] == BOS
     with pytest.raises(InputError, match="none of the 1 texts has 12 tokens"):
         encode_passages(loaded, ["Too short."], length=12)
+
+
+@pytest.mark.parametrize("add_bos", [False, True])
+def test_text_before_the_passages_is_read_and_not_scored(add_bos: bool) -> None:
+    loaded = LoadedModel(tiny("Llama").model, tiny_tokenizer(add_bos=add_bos))
+    passages = encode_passages(loaded, plain_text("fit")[:4], length=LENGTH)
+    reference = text_reference(loaded, passages)
+    instruction = "Be kind to the nurse.\n\n"
+    inserted = loaded.tokenizer(instruction, add_special_tokens=False)["input_ids"]
+    found = score_text(loaded, reference, before=instruction)
+    for row, passage in enumerate(passages):
+        opening = int(add_bos)
+        ids = torch.tensor([[*passage[:opening].tolist(), *inserted, *passage[opening:].tolist()]])
+        with torch.no_grad():
+            now = loaded.model(ids).logits[0, len(inserted) : -1].log_softmax(-1)
+            then = loaded.model(passage[None]).logits[0, :-1].log_softmax(-1)
+        own = -now.gather(1, passage[1:, None]).sum()
+        assert found.nll[row] == pytest.approx(float(own), rel=1e-5)
+        assert found.kl[row] == pytest.approx(float((now.exp() * (now - then)).sum()), rel=1e-4)
+    plain = score_text(loaded, reference, before="")
+    assert plain.mean_kl == 0 < found.mean_kl

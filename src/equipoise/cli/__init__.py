@@ -2,16 +2,19 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
-from ..errors import InputError
-from . import audit, convert, demo, fit, generate, info, probe
+from ..errors import InputError, InputWarning
+from . import audit, compare, convert, demo, fit, generate, info, probe
 from .app import app
 
 # Importing a command registers it.
-COMMANDS = (audit, convert, demo, fit, generate, info, probe)
+COMMANDS = (audit, compare, convert, demo, fit, generate, info, probe)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +23,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         # Reports tell what made them, and a command's context knows only its own, parsed arguments.
         command = shlex.join(["equipoise", *given])
-        status = app(args=given, prog_name="equipoise", standalone_mode=False, obj=command)
+        with _warnings_as_lines():
+            status = app(args=given, prog_name="equipoise", standalone_mode=False, obj=command)
         return status if isinstance(status, int) else 0
     except InputError as error:
         return _refuse(str(error))
@@ -41,6 +45,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """The entry point ``equipoise``."""
     sys.exit(run())
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Our own warnings as a line on standard error each; others as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        show = warnings.showwarning
+
+        def line(message: Any, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if issubclass(category, InputWarning):
+                print(f"equipoise: warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *rest, **named)
+
+        warnings.showwarning = line
+        yield
 
 
 def _refuse(message: str) -> int:

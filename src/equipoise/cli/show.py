@@ -41,6 +41,13 @@ def show_results(results: Results, out: str) -> None:
     _show(audit_tables(results), os.path.join(out, "report.html"))
 
 
+def show_comparison(results: Results, out: str) -> None:
+    """A comparison's table and verdict, and where its page is."""
+    from ..reports import comparison_table
+
+    _show(comparison_table(results), os.path.join(out, "report.html"))
+
+
 def show_probes(results: ProbeResults, page: str | None) -> None:
     """The probes' table, and where the page is, if there is one."""
     from ..reports import probe_table

@@ -4,12 +4,13 @@ from .attach import Attached, LiveAttached, attach, attach_live
 from .capture import capture
 from .dso_file import convert_dso_pt
 from .edit import AffineEdit
-from .files import read_header
+from .files import read_header, split_sum
 from .guard import refuse_steered
 from .intervention import SCOPES, Intervention, Scope
 from .passes import answers_start
 from .provenance import Provenance
 from .strength import Strength
+from .sums import added, meeting
 from .terms import LiveEdit
 
 __all__ = [
@@ -22,11 +23,14 @@ __all__ = [
     "Provenance",
     "Scope",
     "Strength",
+    "added",
     "answers_start",
     "attach",
     "attach_live",
     "capture",
     "convert_dso_pt",
+    "meeting",
     "read_header",
     "refuse_steered",
+    "split_sum",
 ]

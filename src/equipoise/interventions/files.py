@@ -60,14 +60,18 @@ def load_intervention(path: str | os.PathLike[str]) -> Intervention:
     truncated, another kind or version, unknown keys, wrong types or shapes, values that are not finite) raises one
     :class:`InputError` that names it.
     """
-    text = os.fspath(path)
-    if Path(text).is_file():
-        return _load_one(text)
-    first, *others = [piece.strip() for piece in re.split(r"(?<=\.safetensors)\s*\+", text)]
+    first, *others = split_sum(os.fspath(path))
     total = _load_one(first)
     for other in others:
         total = total + _load_one(other)
     return total
+
+
+def split_sum(text: str) -> tuple[str, ...]:
+    """The file names in ``a.safetensors+b.safetensors``; the name of a file that exists is never split."""
+    if Path(text).is_file():
+        return (text,)
+    return tuple(piece.strip() for piece in re.split(r"(?<=\.safetensors)\s*\+", text))
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:

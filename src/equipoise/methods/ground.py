@@ -55,12 +55,12 @@ class Ground:
     report: Report
 
     def pairs(self, number: int) -> list[Item]:
-        """``number`` ambiguous training items, every group as often as the others."""
-        return [self.train[i] for i in balanced(self.train, number, self.seed, 0)]
+        """About ``number`` ambiguous training items, every group as often as the others, in whole blocks."""
+        return [self.train[i] for i in balanced(self.train, number, self.seed, 0, whole=True)]
 
     def held_pairs(self, number: int) -> list[Item]:
         """Likewise of the validation set."""
-        return [self.held[i] for i in balanced(self.held, number, self.seed, 0)]
+        return [self.held[i] for i in balanced(self.held, number, self.seed, 0, whole=True)]
 
     def tell(self, share: float, message: str) -> None:
         """Report progress."""
@@ -167,7 +167,7 @@ def some_of_each(items: Sequence[Item], sizes: Mapping[str, int], seed: int) -> 
         parts[name][i]
         for name, number in sizes.items()
         if parts[name]
-        for i in balanced(parts[name], number, seed, 0)
+        for i in balanced(parts[name], number, seed, 0, whole=name == "ambiguous")
     ]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import InputError
-from ..interventions import Intervention, Provenance, attach
+from ..interventions import Intervention, Provenance, added, attach
 from ..models import LoadedModel
 from ..tasks import Item, Prompt
 
@@ -131,6 +131,62 @@ class Prompting:
         from .files import save_prompting
 
         return save_prompting(self, path, force=force)
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Several mitigations at once, all at the same strength; make it with :func:`together`."""
+
+    parts: tuple[Mitigation, ...]
+
+    @property
+    def method(self) -> str:
+        """``sum``."""
+        return "sum"
+
+    @property
+    def size(self) -> int:
+        """The parts' sizes, added up."""
+        return sum(part.size for part in self.parts)
+
+    @property
+    def dial(self) -> bool:
+        """Whether any part has one; what has none is on at every strength above 0."""
+        return any(part.dial for part in self.parts)
+
+    def check(self, loaded: LoadedModel) -> None:
+        """Every part must be able to act on the model."""
+        for part in self.parts:
+            part.check(loaded)
+
+    @contextmanager
+    def attach(self, loaded: LoadedModel, strength: float) -> Iterator[None]:
+        """All of them act in parallel, so that their order does not matter."""
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(part.attach(loaded, strength))
+            yield
+
+    def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
+        """Each in turn."""
+        for part in self.parts:
+            prompt = part.rewrite(prompt, strength)
+        return prompt
+
+
+def together(parts: Sequence[Mitigation]) -> Mitigation:
+    """The sum: interventions of one token scope become one, and what can't is kept beside it.
+
+    Raises :class:`equipoise.InputError` for interventions of different models.
+    """
+    steering = added([part.intervention for part in parts if isinstance(part, Steering)])
+    whole = (*map(Steering, steering), *(part for part in parts if not isinstance(part, Steering)))
+    return whole[0] if len(whole) == 1 else Together(whole)
+
+
+def as_mitigation(found: Intervention | Mitigation) -> Mitigation:
+    """What a method returns, as a mitigation."""
+    return Steering(found) if isinstance(found, Intervention) else found
 
 
 def rewritten(mitigation: Mitigation, items: Sequence[Item], strength: float) -> list[Item]:

@@ -17,11 +17,13 @@ from .intervals import Bootstrap, Estimate
 from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
 from .responses import UNANSWERED, Judgements, Responses
 from .text import Texts, kl_to_base, perplexity
+from .within_budget import Candidate, best_within, crossing, vertex
 
 __all__ = [
     "UNANSWERED",
     "Bootstrap",
     "Budgets",
+    "Candidate",
     "Estimate",
     "Judgements",
     "OperatingPoint",
@@ -34,7 +36,9 @@ __all__ = [
     "abstention_rate",
     "accuracy",
     "best_baseline",
+    "best_within",
     "bias_towards",
+    "crossing",
     "greedy_abstention_rate",
     "greedy_bias_towards",
     "greedy_per_occupation_bias",
@@ -45,4 +49,5 @@ __all__ = [
     "perplexity",
     "recommend",
     "stereotype_gap",
+    "vertex",
 ]

@@ -1,5 +1,8 @@
 """Results as files, tables, figures and one self-contained page."""
 
+from .comparison import AtBudget, Compared, Comparison
+from .comparison_page import figure_comparison
+from .comparison_tables import comparison_table
 from .page import figure_tradeoff, render_page
 from .probe_page import probe_table, render_probes
 from .probes import CategoryProbes, ProbeResults
@@ -8,7 +11,10 @@ from .tables import audit_tables
 
 __all__ = [
     "Advice",
+    "AtBudget",
     "CategoryProbes",
+    "Compared",
+    "Comparison",
     "Detection",
     "Generation",
     "Group",
@@ -16,6 +22,8 @@ __all__ = [
     "Results",
     "Run",
     "audit_tables",
+    "comparison_table",
+    "figure_comparison",
     "figure_tradeoff",
     "probe_table",
     "render_page",

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Okabe and Ito's palette, told apart with any colour vision; markers differ as well.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = "osD^vP"
+# Okabe and Ito's palette, told apart with any colour vision, and two more; markers differ as well.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa8", "#7d6b2f")
+MARKERS = "osD^vPX*"
+GLYPHS = "●■◆▲▼✚✖★"  # the same markers as text
 INK, MUTED, LINE, PAPER, BEFORE = "#1f2430", "#5d6473", "#d9dbe1", "#ffffff", "#b9bec9"
 _VARIABLES = {
     INK: "--ink",

@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 from ..errors import InputError
 
 T = TypeVar("T")
-_WORDS = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 class Node:

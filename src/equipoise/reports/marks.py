@@ -29,8 +29,15 @@ def known(curve: Curve, name: str) -> list[Point]:
     return found
 
 
-def sweep(axes: Axes, view: TaskView, name: str, scale: float) -> None:
-    """A metric against λ for every mitigation; those without a dial are level lines."""
+def sweep(
+    axes: Axes, view: TaskView, name: str, scale: float, *, ringed: bool = True, bands: bool = True
+) -> None:
+    """A metric against λ for every mitigation; those without a dial are level lines.
+
+    ``ringed`` adds :func:`rings`, ``bands`` the intervals.
+    """
+    # Many bands on top of each other should not become a wall.
+    opacity = 0.16 if len(view.curves) < 4 else 0.07
     for number, curve in enumerate(view.curves):
         points = known(curve, name)
         if not points:
@@ -48,9 +55,11 @@ def sweep(axes: Axes, view: TaskView, name: str, scale: float) -> None:
             for numbers in zip(*((e.value, e.low, e.high) for _, _, e in points), strict=True)
         )
         look = style(number)
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.16, linewidth=0)
+        if bands:
+            axes.fill_between(x, low, high, color=look["color"], alpha=opacity, linewidth=0)
         axes.plot(x, values, label=curve.label, clip_on=False, **look)
-        rings(axes, [key for key, _, _ in points], x, values)
+        if ringed:
+            rings(axes, [key for key, _, _ in points], x, values)
     axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
 
 

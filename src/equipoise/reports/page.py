@@ -10,7 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from . import canvas, plots, readings, wording
+from . import canvas, comparison_plots, plots, readings, wording
+from .comparison import Comparison
+from .comparison_page import comparison_page
 from .curves import TaskView, task_views
 from .results import Results
 
@@ -22,15 +24,17 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
 
     Beyond the contract it shows, where given, ``generations``, ``command``, ``versions`` and ``tasks`` (task -> what
     it asks, in a sentence). Raises :class:`~equipoise.errors.InputError` for results of another shape
-    than the contract's.
+    than the contract's. Results of a comparison get a page of their own.
     """
     typed = results if isinstance(results, Results) else Results.from_dict(results)
+    comparison = Comparison.of(typed)
+    if comparison is not None:
+        return _render_comparison(typed, comparison)
     views = task_views(typed)
     start = next((view.chosen_key for view in views if view.chosen_key), "base")
     settings = readings.settings(views)
     return template("report.html").render(
-        results=typed,
-        model=wording.model_name(typed),
+        **_common(typed),
         headlines=[wording.headline(typed, view) for view in views],
         steered=any(view.curves for view in views),
         advice=typed.recommendation,
@@ -41,10 +45,35 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
         start=start if any(setting.key == start for setting in settings) else "base",
         tasks=[_task(typed, view, number, start) for number, view in enumerate(views)],
         generations=typed.generations,
-        level=f"{100 * typed.level:g}",
-        facts=_facts(typed),
-        versions=flat(typed.extra.get("versions", {})),
     )
+
+
+def _render_comparison(results: Results, comparison: Comparison) -> str:
+    view = next(view for view in task_views(results) if view.task == comparison.task)
+    figures = comparison_plots.comparison_figures(view, comparison)
+    return template("comparison.html").render(
+        **_common(results),
+        **comparison_page(results, comparison),
+        task=_numbers(results, view),
+        figures=[_drawn(figure, f"c{number}", "") for number, figure in enumerate(figures)],
+        settings=[
+            (term if term == one.name else f"{one.name}, {term}", flat(facts))
+            for one in comparison.mitigations
+            for term, facts in one.settings.items()
+            if facts
+        ],
+    )
+
+
+def _common(results: Results) -> dict[str, Any]:
+    """What every page shows."""
+    return {
+        "results": results,
+        "model": wording.model_name(results),
+        "level": f"{100 * results.level:g}",
+        "facts": _facts(results),
+        "versions": flat(results.extra.get("versions", {})),
+    }
 
 
 def figure_tradeoff(
@@ -81,14 +110,21 @@ def _task(results: Results, view: TaskView, number: int, start: str) -> dict[str
         )
         figures = [figure for figure in made if figure is not None]
     wide = plots.groups_figure(view)
+    return {
+        **_numbers(results, view),
+        "figures": [_drawn(figure, f"t{number}f{i}", start) for i, figure in enumerate(figures)],
+        "wide": None if wide is None else _drawn(wide, f"t{number}w", start),
+    }
+
+
+def _numbers(results: Results, view: TaskView) -> dict[str, Any]:
+    """The table of all numbers of one task, and what the task is."""
     runs = [run for _, run in view.runs]
     metrics = wording.metrics_in(runs)
     by_seed = [run for run in results.runs if run.task == view.task and run.seed is not None]
     return {
         "name": view.task,
         "about": str(results.extra.get("tasks", {}).get(view.task, "")),
-        "figures": [_drawn(figure, f"t{number}f{i}", start) for i, figure in enumerate(figures)],
-        "wide": None if wide is None else _drawn(wide, f"t{number}w", start),
         "metrics": metrics,
         "rows": [readings.row(run, view, metrics) for run in runs],
         "seeds": [readings.row(run, view, metrics) for run in by_seed] if len(results.seeds) > 1 else [],
@@ -112,7 +148,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     found += [("intervention", name) for name in files]
     found += [("seeds", ", ".join(map(str, results.seeds))), ("intervals", f"{100 * results.level:g} %")]
     for key, value in results.extra.items():
-        if key not in ("versions", "tasks"):
+        if key not in ("versions", "tasks", "comparison"):
             found += [(key if not name else f"{key} {name}", text) for name, text in flat(value)]
     return found
 

@@ -33,7 +33,7 @@ class Group:
 
     def to_dict(self) -> Json:
         """The entry in ``groups``."""
-        return {"name": self.name, "p_pro": _number(self.p_pro), "n": self.n}
+        return {"name": self.name, "p_pro": write_estimate(self.p_pro), "n": self.n}
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Run:
             "keep": self.keep,
             "seed": self.seed,
             "n": self.n,
-            "metrics": {name: _number(estimate) for name, estimate in self.metrics.items()},
+            "metrics": {name: write_estimate(estimate) for name, estimate in self.metrics.items()},
             "groups": [group.to_dict() for group in self.groups],
         }
         if self.changes:
-            entry["changes"] = {name: _number(estimate) for name, estimate in self.changes.items()}
+            entry["changes"] = {name: write_estimate(estimate) for name, estimate in self.changes.items()}
         if self.baseline is not None:
             entry["baseline"] = self.baseline
         return entry
@@ -229,7 +229,11 @@ def _run(node: Node) -> Run:
         n=count,
         metrics=_estimates(node.mapping("metrics"), count),
         groups=tuple(
-            Group(item.take("name", str), _estimate(item.optional("p_pro"), item.count("n")), item.count("n"))
+            Group(
+                item.take("name", str),
+                read_estimate(item.optional("p_pro"), item.count("n")),
+                item.count("n"),
+            )
             for item in node.items("groups", required=False)
         ),
         split=node.text("split") or "heldout",
@@ -254,10 +258,10 @@ def _advice(node: Node) -> Advice:
 
 
 def _estimates(node: Node, count: int) -> dict[str, Estimate | None]:
-    return {name: _estimate(node.optional(name), count) for name in node.value}
+    return {name: read_estimate(node.optional(name), count) for name in node.value}
 
 
-def _estimate(node: Node | None, count: int) -> Estimate | None:
+def read_estimate(node: Node | None, count: int) -> Estimate | None:
     """None for null and for a null value; missing ends of an interval are NaN."""
     if node is None:
         return None
@@ -271,7 +275,8 @@ def _estimate(node: Node | None, count: int) -> Estimate | None:
     return Estimate(value, low, high, count if n is None else n)
 
 
-def _number(estimate: Estimate | None) -> Json | None:
+def write_estimate(estimate: Estimate | None) -> Json | None:
+    """Null for what was not measured."""
     return None if estimate is None or math.isnan(estimate.value) else estimate.as_dict()
 
 

@@ -40,13 +40,13 @@ def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
 def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a prompt: with the tokenizer's opening token for text, as laid out for chats."""
     text = prompt_text(tokenizer, prompt)
-    ids = _ids(tokenizer, text)
-    return _opening(tokenizer) + ids if isinstance(prompt, str) else ids
+    ids = plain_ids(tokenizer, text)
+    return opening_ids(tokenizer) + ids if isinstance(prompt, str) else ids
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of running text, with the tokenizer's opening token if it has one."""
-    return _opening(tokenizer) + _ids(tokenizer, text)
+    return opening_ids(tokenizer) + plain_ids(tokenizer, text)
 
 
 def encode(tokenizer: Any, item: Item) -> EncodedItem:
@@ -60,9 +60,9 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
     Raises InputError, naming item and option, if an option adds no token, or two add the same.
     """
     text = prompt_text(tokenizer, item.prompt)
-    opening = _opening(tokenizer) if isinstance(item.prompt, str) else []
+    opening = opening_ids(tokenizer) if isinstance(item.prompt, str) else []
     encoded = _part(
-        opening + _ids(tokenizer, text), [opening + _ids(tokenizer, text + o) for o in item.options]
+        opening + plain_ids(tokenizer, text), [opening + plain_ids(tokenizer, text + o) for o in item.options]
     )
     _refuse_indistinct(item, encoded)
     if _nested(encoded.options):
@@ -76,8 +76,8 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
             return EncodedItem(encoded.prompt, closed)
         ending = item.terminator or "."
         encoded = _part(
-            opening + _ids(tokenizer, text),
-            [opening + _ids(tokenizer, text + o + ending) for o in item.options],
+            opening + plain_ids(tokenizer, text),
+            [opening + plain_ids(tokenizer, text + o + ending) for o in item.options],
         )
         _refuse_indistinct(item, encoded)
         if _nested(encoded.options):
@@ -125,12 +125,14 @@ def _nested(options: Sequence[tuple[int, ...]]) -> bool:
     return any(a != b and b[: len(a)] == a for a in options for b in options)
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text without anything that the tokenizer adds."""
     # Chat templates write special tokens as text; a text's own mention of one is rare and means the same.
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _opening(tokenizer: Any) -> list[int]:
+def opening_ids(tokenizer: Any) -> list[int]:
+    """The token that the tokenizer puts before running text, if it has one."""
     bos = getattr(tokenizer, "bos_token_id", None)
     if bos is None:
         return []

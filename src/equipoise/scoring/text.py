@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
 from .answers import head_logprobs, run_backbone
-from .encoding import text_ids
+from .encoding import opening_ids, plain_ids, text_ids
 
 # A full vocabulary of log-probabilities a token: what bounds memory is the number of tokens at a time.
 _HEAD_TOKENS = 512
@@ -87,21 +87,26 @@ def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> 
     return TextReference(batches, states)
 
 
-def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
+def score_text(loaded: LoadedModel, reference: TextReference, *, before: str = "") -> TextScores:
     """Score the passages with whatever steers now, and compare with the reference.
 
     A text has no prompt, so an intervention on the answer acts on all of it: what it would do to a long answer.
+
+    Args:
+        before: text that the passages follow now (an instruction); it is read, and not scored.
     """
     nll, kl = [], []
+    instruction = torch.tensor(plain_ids(loaded.tokenizer, before), dtype=torch.long)
+    opening = len(opening_ids(loaded.tokenizer)) if before else 0
     with torch.inference_mode(), answers_start(loaded, 0):
-        for batch, before in zip(reference.batches, reference.states, strict=True):
-            after = _states(loaded, batch)
+        for batch, unsteered in zip(reference.batches, reference.states, strict=True):
+            after = _states(loaded, batch, instruction, opening)
             targets = batch[:, 1:].to(after.device)
             n, length = targets.shape
             parts_nll, parts_kl = [], []
             for part in _parts(n * length):
                 now = head_logprobs(loaded, after[part])
-                then = head_logprobs(loaded, before[part].to(after.device))
+                then = head_logprobs(loaded, unsteered[part].to(after.device))
                 wanted = targets.reshape(-1)[part][:, None]
                 parts_nll.append(-now.gather(1, wanted)[:, 0])
                 # Where nothing moved the difference is exactly zero, and so is the divergence.
@@ -112,9 +117,15 @@ def score_text(loaded: LoadedModel, reference: TextReference) -> TextScores:
     return TextScores(np.concatenate(nll), np.maximum(np.concatenate(kl), 0.0), tokens)
 
 
-def _states(loaded: LoadedModel, batch: Tensor) -> Tensor:
-    """[n · (T − 1), d]: the states that predict all tokens but the first."""
-    hidden = hidden_of(run_backbone(loaded, batch.to(loaded.device)))[:, :-1]
+def _states(loaded: LoadedModel, batch: Tensor, before: Tensor | None = None, opening: int = 0) -> Tensor:
+    """[n · (T − 1), d]: the states that predict all tokens but the first.
+
+    ``before`` [p] stands between each row's first ``opening`` tokens and the rest.
+    """
+    skipped = 0 if before is None else len(before)
+    if before is not None and skipped:
+        batch = torch.cat([batch[:, :opening], before.expand(len(batch), -1), batch[:, opening:]], 1)
+    hidden = hidden_of(run_backbone(loaded, batch.to(loaded.device)))[:, skipped:-1]
     return hidden.reshape(-1, hidden.shape[-1]).contiguous()
 
 

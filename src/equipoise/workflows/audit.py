@@ -10,7 +10,7 @@ import torch
 
 from ..errors import InputError
 from ..files import write_atomic
-from ..interventions import Intervention, attach
+from ..methods.mitigation import Steering
 from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
 from ..reports import Advice, Generation, Results, render_page
@@ -24,14 +24,14 @@ from .inputs import (
     check_strengths,
     free_outputs,
     limited,
-    the_interventions,
+    the_mitigations,
     the_tasks,
     the_text,
     within,
 )
-from .measure import Answers, Heldout, PlainText, TextMeasure
+from .measure import Answers, Asked, PlainText, Questions, TextMeasure, measure_at
 from .progress import Report, part, silent
-from .runs import BASE, Setting, Subject, make_runs
+from .runs import BASE, Contender, Setting, Subject, make_runs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -73,8 +73,9 @@ def audit(
     Args:
         source: see :func:`equipoise.models.load`.
         tasks: names as on the command line (``pronouns``, ``winobias:PATH``) or tasks.
-        intervention: a value, a file, a sum of files, a file name with ``{seed}`` in it, or a mapping from seed to
-            any of these (an intervention fitted on each seed's split). None measures the base model alone.
+        intervention: a value (or any mitigation, such as :class:`equipoise.methods.Prompting`), a file, a sum of
+            files, a file name with ``{seed}`` in it, or a mapping from seed to any of these (an intervention fitted
+            on each seed's split). None measures the base model alone.
         strengths: λ ≥ 0; the base model, λ = 0, is always measured.
         seeds: each decides a split. Several give each seed's numbers, and their mean as the runs without a seed.
         target, kl_budget, accuracy_drop: what the recommended strength must reach and may cost: per-occupation
@@ -107,35 +108,37 @@ def audit(
     if passages < 1:
         raise InputError(f"passages is {passages}, but must be at least 1")
     the_seeds = check_seeds(seeds)
-    settings = _settings(check_strengths(strengths), keep, intervention is not None)
-    found, name = ({}, None) if intervention is None else the_interventions(intervention, the_seeds)
+    grid = check_strengths(strengths)
+    contenders = _contenders(intervention, the_seeds, file)
+    settings = _settings(contenders, grid, keep)
     chosen_tasks = the_tasks(tasks)
-    heldout = tuple(Heldout.of(task, the_seeds, limit) for task in chosen_tasks)
+    heldout = tuple(Questions.of(task, the_seeds, limit) for task in chosen_tasks)
     texts, text_name = the_text(text, "report")
     item_draws = [draw_items(part_of_task, level) for part_of_task in heldout]
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)
-    for one in {id(value): value for value in found.values()}.values():
-        one.check(loaded)
-    encoded = tuple(part_of_task.encode(loaded) for part_of_task in heldout)
+    for contender in contenders:
+        for one, _ in contender.distinct():
+            one.check(loaded)
+    asked = tuple(Asked.of(loaded, part_of_task) for part_of_task in heldout)
     plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
     text_draws = draw_text(plain.names, level)
     intervals = [
         Intervals(*draws, text_draws, part_of_task.task.exhaustive)
         for part_of_task, draws in zip(heldout, item_draws, strict=True)
     ]
-    subject = Subject(loaded, heldout, encoded, plain, the_seeds, found, file or name, settings)
+    subject = Subject(loaded, asked, plain, the_seeds, contenders)
 
-    measured = _measure(subject, part(progress, 0.02, 0.85))
+    measured = _measure(subject, settings, part(progress, 0.02, 0.85))
     runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
-    advice = recommend(points, budgets) if found else None
+    advice = recommend(points, budgets) if contenders else None
     progress(0.95, "generating")
     generations, sampling = _generations(subject, advice)
     results = Results(
         model=describe(loaded).as_dict(),
         seeds=the_seeds,
         runs=tuple(runs),
-        recommendation=None if advice is None else _advice(advice, subject.mitigation),
+        recommendation=None if advice is None else _advice(advice, contenders[0]),
         level=level,
         equipoise=equipoise_version(),
         generations=generations,
@@ -165,22 +168,37 @@ def write_results(results: Results, folder: str | os.PathLike[str], *, force: bo
     write_atomic(target / OUTPUTS[1], page, force=force)
 
 
-def _settings(strengths: Sequence[float], keep: Sequence[float], steered: bool) -> tuple[Setting, ...]:
-    if not steered:
-        if keep:
-            raise InputError("--keep needs an intervention: give --intervention as well")
+def _contenders(
+    given: Source | Mapping[int, Source] | None, seeds: tuple[int, ...], file: str | None
+) -> tuple[Contender, ...]:
+    if given is None:
         return ()
+    found, name = the_mitigations(given, seeds)
+    return (Contender(found[seeds[0]].method, found, file or name),)
+
+
+def _settings(
+    contenders: Sequence[Contender], grid: Sequence[float], keep: Sequence[float]
+) -> tuple[Setting, ...]:
+    if keep and not contenders:
+        raise InputError("--keep needs an intervention: give --intervention as well")
     for share in keep:
         if not 0 < share <= 1:
             raise InputError(f"keep must be a share above 0 and up to 1, not {share:g}")
+    if keep and not all(isinstance(one, Steering) for each in contenders for one, _ in each.distinct()):
+        raise InputError("--keep needs a single intervention, of one token scope: leave --keep out")
     shares: list[float | None] = [None, *dict.fromkeys(keep)]
-    return tuple(Setting(share, strength) for share in shares for strength in strengths if strength > 0)
+    return tuple(
+        Setting(each.name, share, strength)
+        for each in contenders
+        for share in shares
+        for strength in each.strengths(grid)
+    )
 
 
-def _measure(subject: Subject, report: Report) -> dict[Setting, list[Measured]]:
+def _measure(subject: Subject, settings: Sequence[Setting], report: Report) -> dict[Setting, list[Measured]]:
     """Every setting, the base model first; for each, one :class:`Measured` a task."""
-    distinct = {id(value): value for value in subject.interventions.values()}
-    total = 1 + len(subject.settings) * len(distinct)
+    total = 1 + sum(len(subject.contender(str(each.mitigation)).distinct()) for each in settings)
     done = 0
 
     def step(message: str) -> None:
@@ -189,34 +207,26 @@ def _measure(subject: Subject, report: Report) -> dict[Setting, list[Measured]]:
         done += 1
 
     step("measuring the base model")
-    answers = [
-        heldout.measure(subject.loaded, encoded)
-        for heldout, encoded in zip(subject.heldout, subject.encoded, strict=True)
-    ]
+    answers = [one.questions.measure(subject.loaded, one.encoded) for one in subject.asked]
     unsteered = dict.fromkeys(subject.seeds, subject.text.measure(subject.loaded))
     found = {BASE: [_measured(subject, one, unsteered) for one in answers]}
-    by_setting: dict[Setting, list[dict[int, Answers]]] = {
-        setting: [{} for _ in subject.heldout] for setting in subject.settings
-    }
-    texts: dict[Setting, dict[int, TextMeasure]] = {setting: {} for setting in subject.settings}
-    for key, whole in distinct.items():
-        seeds = [seed for seed in subject.seeds if id(subject.interventions[seed]) == key]
-        for keep in dict.fromkeys(setting.keep for setting in subject.settings):
-            intervention = whole if keep is None else whole.sparsify(keep)
-            with attach(subject.loaded, intervention, 0.0) as handle:
-                for setting in subject.settings:
-                    if setting.keep != keep:
-                        continue
-                    step(f"measuring λ = {setting.strength:g}{_of_kept(keep)}{_of_seed(seeds, distinct)}")
-                    handle.strength = setting.strength
-                    for number, part_of_task in enumerate(subject.heldout):
-                        by_setting[setting][number] |= part_of_task.measure(
-                            subject.loaded, subject.encoded[number], seeds=seeds
-                        )
-                    text = subject.text.measure(subject.loaded)
-                    texts[setting] |= dict.fromkeys(seeds, text)
-    for setting in subject.settings:
-        found[setting] = [_measured(subject, one, texts[setting]) for one in by_setting[setting]]
+    for setting in settings:
+        by_task: list[dict[int, Answers]] = [{} for _ in subject.asked]
+        texts: dict[int, TextMeasure] = {}
+        distinct = subject.contender(str(setting.mitigation)).distinct()
+        for whole, seeds in distinct:
+            of_seed = "" if len(distinct) == 1 else f", seed {', '.join(map(str, seeds))}"
+            step(f"measuring λ = {setting.strength:g}{_of_kept(setting.keep)}{of_seed}")
+            one = whole
+            if setting.keep is not None and isinstance(whole, Steering):
+                one = Steering(whole.intervention.sparsify(setting.keep))
+            answers, text = measure_at(
+                subject.loaded, subject.asked, subject.text, one, setting.strength, seeds
+            )
+            for number, of_task in enumerate(answers):
+                by_task[number] |= of_task
+            texts |= dict.fromkeys(seeds, text)
+        found[setting] = [_measured(subject, of_task, texts) for of_task in by_task]
     return found
 
 
@@ -224,20 +234,17 @@ def _of_kept(keep: float | None) -> str:
     return "" if keep is None else f", strongest {100 * keep:g} %"
 
 
-def _of_seed(seeds: Sequence[int], distinct: Mapping[int, Intervention]) -> str:
-    return "" if len(distinct) == 1 else f", seed {', '.join(map(str, seeds))}"
-
-
 def _measured(subject: Subject, answers: Mapping[int, Answers], texts: Mapping[int, TextMeasure]) -> Measured:
     seeds = subject.seeds
     return Measured(tuple(answers[seed] for seed in seeds), tuple(texts[seed] for seed in seeds))
 
 
-def _advice(advice: Recommendation, mitigation: str | None) -> Advice:
+def _advice(advice: Recommendation, contender: Contender) -> Advice:
     fields = advice.as_dict()
+    steered = advice.strength not in (None, 0)
     return Advice(
-        mitigation=None if advice.strength in (None, 0) else mitigation,
-        strength=advice.strength,
+        mitigation=contender.name if steered else None,
+        strength=None if steered and not contender.dial else advice.strength,
         reason=advice.reason,
         budgets=fields["budgets"],  # type: ignore[arg-type]
         extra={"certain": advice.certain},
@@ -246,14 +253,14 @@ def _advice(advice: Recommendation, mitigation: str | None) -> Advice:
 
 def _generations(subject: Subject, advice: Recommendation | None) -> tuple[tuple[Generation, ...], str]:
     """A few held-out prompts, greedy and sampled, without and with the intervention at the recommended strength."""
-    first = subject.heldout[0]
+    first = subject.asked[0].questions
     rows = first.of_part("ambiguous", subject.seeds[0])
     prompts = sample_prompts([first.items[row] for row in rows], count=6)
     greedy, sampled = prompts[:3], prompts[3:]
     steered = None
     strength = None if advice is None else advice.strength
     if strength:
-        steered = subject.interventions[subject.seeds[0]]
+        steered = subject.contenders[0].mitigations[subject.seeds[0]]
     seed = subject.seeds[0]
     found = [
         *generate(

@@ -9,7 +9,7 @@ from .. import metrics
 from ..errors import InputError
 from ..metrics import Bootstrap, Estimate, Judgements, Responses, Statistic, Texts, TooFewClusters
 from ..reports import Group
-from .measure import Answers, Heldout, TextMeasure
+from .measure import Answers, Questions, TextMeasure
 
 Estimates = dict[str, Estimate | None]
 
@@ -98,8 +98,8 @@ class Intervals:
         found["perplexity"] = self.text.difference(metrics.perplexity, _likelihoods(now), _likelihoods(base))
         return found
 
-    def step(self, now: Measured, before: Measured) -> Estimate:
-        """The paired change of per-occupation bias from the next lower strength."""
+    def bias_change(self, now: Measured, before: Measured) -> Estimate:
+        """The paired difference of per-occupation bias, ``now`` minus ``before``."""
         return self.answers.difference(metrics.per_occupation_bias, now.responses, before.responses)
 
     def groups(self, now: Measured) -> tuple[Group, ...]:
@@ -116,18 +116,18 @@ class Intervals:
         return None if self.judged is None or not judged else self.judged.estimate(statistic, judged)
 
 
-def draw_items(heldout: Heldout, level: float) -> tuple[Bootstrap, Bootstrap | None]:
+def draw_items(questions: Questions, level: float) -> tuple[Bootstrap, Bootstrap | None]:
     """The draws for ambiguous and for unambiguous items (None if there are none); nothing need be measured for them.
 
     Raises :class:`InputError` if a seed has too few groups or templates.
     """
-    name = f"task {heldout.task.name!r}"
+    name = f"task {questions.task.name!r}"
     parts = {}
     for part in ("ambiguous", "unambiguous"):
         groups: set[str] = set()
         templates: set[str] = set()
-        for seed in heldout.rows:
-            items = [heldout.items[row] for row in heldout.of_part(part, seed)]
+        for seed in questions.rows:
+            items = [questions.items[row] for row in questions.of_part(part, seed)]
             if items:
                 own_groups = {group for item in items for group in item.groups}
                 own_templates = {item.template for item in items}

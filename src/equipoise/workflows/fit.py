@@ -13,6 +13,7 @@ import torch
 from ..errors import InputError
 from ..interventions import Intervention
 from ..methods import METHODS, Prompting
+from ..methods.mitigation import Mitigation
 from ..models import LoadedModel, load
 from ..tasks import PromptTask, Task, load_any_task
 from .inputs import check_seeds, free_output, the_text, writable
@@ -68,20 +69,47 @@ def fit(
     progress(0.0, f"fitting {method} on {chosen.name}")
     found = cast(
         Intervention | Prompting,
-        fitter(
+        run_fitter(
+            fitter,
             loaded,
             chosen,
             seed=seed,
             settings=parsed,
             text=passages,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
-            progress=lambda step: progress(step.fraction, step.message),
+            checkpoint=checkpoint,
+            progress=progress,
         ),
     )
     if target is not None:
         found.save(target, force=force)
     progress(1.0, "done")
     return found
+
+
+def run_fitter(
+    fitter: Callable[..., Any],
+    loaded: LoadedModel,
+    task: Task | PromptTask,
+    *,
+    seed: int,
+    settings: Any,
+    text: Sequence[str],
+    checkpoint: str | os.PathLike[str] | None,
+    progress: Report,
+) -> Intervention | Mitigation:
+    """Call a method's fitter, its progress reported in this room's way."""
+    return cast(
+        Intervention | Mitigation,
+        fitter(
+            loaded,
+            task,
+            seed=seed,
+            settings=settings,
+            text=text,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            progress=lambda step: progress(step.fraction, step.message),
+        ),
+    )
 
 
 def fitter_of(name: str, task: Task | PromptTask) -> Callable[..., Any]:

@@ -11,12 +11,12 @@ import torch
 from .. import scoring
 from ..analysis import Detector
 from ..errors import InputError
-from ..interventions import attach
+from ..methods.mitigation import Steering
 from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import Item, Prompt
 from .detect import generate_detected, the_detector
-from .inputs import Source, check_strengths, the_interventions
+from .inputs import Source, check_strengths, the_mitigations
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ def generate(
     Args:
         source: see :func:`equipoise.models.load`.
         prompts: a text, or several prompts.
-        intervention: a value, a file, or a sum of files.
+        intervention: a value (or any mitigation), a file, or a sum of files.
         strength: λ ≥ 0.
         detect: a detector, or its file: the intervention acts only where it fires, token by token, and each result has
             a ``detection``, the detector's scores of the prompt and of both completions.
@@ -58,34 +58,38 @@ def generate(
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
     detector = None if detect is None else the_detector(detect)
-    found = None if intervention is None else the_interventions(intervention, [0])[0][0]
+    found = None if intervention is None else the_mitigations(intervention, [0])[0][0]
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
         found.check(loaded)
 
     if detector is not None:
+        if found is not None and not isinstance(found, Steering):
+            raise InputError(
+                "a detector turns one intervention on and off: give a fitted file, or a sum of one scope"
+            )
         return generate_detected(
             loaded,
             wanted,
             [shown(prompt) for prompt in wanted],
             detector,
-            found,
+            None if found is None else found.intervention,
             lam,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
         )
 
-    def write() -> list[str]:
+    def write(asked: Sequence[Prompt]) -> list[str]:
         return scoring.generate(
-            loaded, wanted, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+            loaded, asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
         )
 
-    base = write()
+    base = write(wanted)
     steered: Sequence[str | None] = [None] * len(wanted)
     if found is not None:
-        with attach(loaded, found, lam):
-            steered = write()
+        with found.attach(loaded, lam):
+            steered = write([found.rewrite(prompt, lam) for prompt in wanted])
     return tuple(
         Generation(shown(prompt), before, after)
         for prompt, before, after in zip(wanted, base, steered, strict=True)

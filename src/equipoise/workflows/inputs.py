@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from ..files import refuse_existing
-from ..interventions import Intervention
+from ..interventions import Intervention, meeting, split_sum
+from ..methods import load_mitigation
+from ..methods.mitigation import Mitigation, as_mitigation, together
 from ..tasks import Task, TextPart, load_task, load_text, plain_text
 
-Source = Intervention | str | os.PathLike[str]
+Source = Intervention | Mitigation | str | os.PathLike[str]
 MOST_STRENGTHS = 1000
 SEED_FIELD = "{seed}"
 
@@ -74,6 +78,14 @@ def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def parse_budgets(text: str) -> tuple[float, ...]:
+    """KL budgets from ``0.03`` or ``0.01,0.03,0.1``."""
+    try:
+        return tuple(float(piece) for piece in text.split(","))
+    except ValueError:
+        raise InputError(f"KL budgets {text!r} must be numbers, for example 0.01,0.03,0.1") from None
+
+
 def parse_settings(entries: Sequence[str]) -> dict[str, str]:
     """``key=value`` entries as a dictionary. Raises :class:`InputError` without ``=`` or for a key given twice."""
     settings: dict[str, str] = {}
@@ -111,27 +123,62 @@ def the_text(
     return tuple(text), "given"
 
 
-def the_interventions(
+def the_mitigations(
     given: Source | Mapping[int, Source], seeds: Sequence[int]
-) -> tuple[dict[int, Intervention], str | None]:
-    """An intervention for each seed, and the file's name as given (None for a value that came from no file).
+) -> tuple[dict[int, Mitigation], str | None]:
+    """A mitigation for each seed, and the file's name as given (None for a value that came from no file).
 
-    ``given`` is one intervention for all seeds (a value, a file, or a sum of files), a mapping from seed to
-    intervention, or a file name with ``{seed}`` in it.
+    ``given`` is one mitigation for all seeds (a value, a file, or a sum of files), a mapping from seed to
+    mitigation, or a file name with ``{seed}`` in it.
     """
     if isinstance(given, Mapping):
         lacking = [seed for seed in seeds if seed not in given]
         if lacking:
             raise InputError(f"there is no intervention for seed {lacking[0]}: give one for each seed")
-        loaded = {seed: the_interventions(given[seed], [seed]) for seed in seeds}
+        loaded = {seed: the_mitigations(given[seed], [seed]) for seed in seeds}
         names = [name for _, name in loaded.values() if name is not None]
         return {seed: found[seed] for seed, (found, _) in loaded.items()}, ", ".join(names) or None
-    if isinstance(given, Intervention):
-        return dict.fromkeys(seeds, given), None
+    if not isinstance(given, (str, os.PathLike)):
+        return dict.fromkeys(seeds, as_mitigation(given)), None
     name = os.fspath(given)
     if SEED_FIELD in name and not Path(name).exists():
-        return {seed: Intervention.load(name.replace(SEED_FIELD, str(seed))) for seed in seeds}, name
-    return dict.fromkeys(seeds, Intervention.load(name)), name
+        files = [name.replace(SEED_FIELD, str(seed)) for seed in seeds]
+        # What meets for one seed meets for the others: it is said once.
+        first, *others = [load_sum(file, warn=number == 0) for number, file in enumerate(files)]
+        return dict(zip(seeds, [first, *others], strict=True)), name
+    return dict.fromkeys(seeds, load_sum(name)), name
+
+
+def load_sum(path: str, *, warn: bool = True) -> Mitigation:
+    """A file, or a sum of files, whose token scopes may differ; terms that meet at a site are warned of."""
+    terms = [(name, load_file(name)) for name in split_sum(path)]
+    if warn:
+        warn_of_meeting(terms)
+    try:
+        return together([term for _, term in terms])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def load_file(path: str) -> Mitigation:
+    """What one file holds. Raises InputError, naming the file, for everything that is wrong with it."""
+    return load_mitigation(path)
+
+
+def warn_of_meeting(terms: Sequence[tuple[str, Mitigation]]) -> None:
+    """One :class:`InputWarning` for a sum of which two terms edit the same site."""
+    steering = [(name, one.intervention) for name, one in terms if isinstance(one, Steering)]
+    for (one, first), (other, second) in itertools.combinations(steering, 2):
+        sites = meeting(first, second)
+        if sites:
+            more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
+            warnings.warn(
+                f"{one} and {other} meet at {sites[0]}{more}: their changes add up there, so what each was measured "
+                "to do alone says little about the sum: measure it",
+                InputWarning,
+                stacklevel=2,
+            )
+            return
 
 
 def within(value: float, what: str, most: float = 1.0) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import UNANSWERED, Judgements, Responses, Texts
 from ..models import LoadedModel
 from ..scoring import (
@@ -24,10 +26,12 @@ from ..scoring import (
 )
 from ..tasks import Item, Task
 
+Which = Literal["heldout", "validation"]
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the model answers to one task's held-out items of one seed.
+    """What the model answers to one task's items of one seed.
 
     Attributes:
         responses: the ambiguous items; ``greedy`` is the most probable of the options, so it abstains only where
@@ -43,16 +47,23 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Heldout:
-    """The held-out items of a task for several seeds, each item once."""
+class Questions:
+    """One set of a task's split, by default the held-out one, for several seeds, each item once."""
 
     task: Task
     items: tuple[Item, ...]
     rows: Mapping[int, NDArray[np.intp]]
+    which: Which = "heldout"
 
     @classmethod
-    def of(cls, task: Task, seeds: Sequence[int], limit: int | None = None) -> Heldout:
-        """The held-out sets of ``seeds``, at most ``limit`` items of each part in each.
+    def of(
+        cls,
+        task: Task,
+        seeds: Sequence[int],
+        limit: int | None = None,
+        which: Which = "heldout",
+    ) -> Questions:
+        """The sets of ``seeds``, at most ``limit`` items of each part in each.
 
         Raises :class:`InputError` if nothing can be held out, or a seed has no ambiguous item.
         """
@@ -60,19 +71,32 @@ class Heldout:
         items: list[Item] = []
         rows = {}
         for seed in seeds:
-            heldout = task.split(seed, limit).heldout
-            if not any(item.part == "ambiguous" for item in heldout):
-                raise InputError(f"task {task.name!r} has no ambiguous item to measure bias on (seed {seed})")
-            for item in heldout:
+            split = task.split(seed, limit)
+            asked = split.heldout if which == "heldout" else split.validation
+            if not any(item.part == "ambiguous" for item in asked):
+                place_of = "" if which == "heldout" else f"{which} "
+                raise InputError(
+                    f"task {task.name!r} has no ambiguous {place_of}item to measure bias on (seed {seed})"
+                )
+            for item in asked:
                 if item.id not in place:
                     place[item.id] = len(items)
                     items.append(item)
-            rows[seed] = np.array([place[item.id] for item in heldout], dtype=np.intp)
-        return cls(task, tuple(items), rows)
+            rows[seed] = np.array([place[item.id] for item in asked], dtype=np.intp)
+        return cls(task, tuple(items), rows, which)
 
     def encode(self, loaded: LoadedModel) -> list[EncodedItem]:
         """All items as the model's tokens, in order. Raises :class:`InputError` for options that are not distinct."""
         return encode_all(loaded.tokenizer, self.items)
+
+    def encode_for(
+        self, loaded: LoadedModel, encoded: Sequence[EncodedItem], mitigation: Mitigation, strength: float
+    ) -> Sequence[EncodedItem]:
+        """The items as the mitigation wants them asked; ``encoded`` itself where it leaves every prompt alone."""
+        asked = rewritten(mitigation, self.items, strength)
+        if all(now.prompt == before.prompt for now, before in zip(asked, self.items, strict=True)):
+            return encoded
+        return encode_all(loaded.tokenizer, asked)
 
     def of_part(self, part: str, seed: int) -> NDArray[np.intp]:
         """The rows of one part in one seed's set."""
@@ -151,9 +175,52 @@ class PlainText:
         """A name for each passage: the clusters of intervals."""
         return [f"passage {number}" for number in range(self.reference.passages)]
 
-    def measure(self, loaded: LoadedModel) -> TextMeasure:
+    def measure(self, loaded: LoadedModel, *, before: str = "") -> TextMeasure:
         """Score the passages with whatever steers now; see :func:`equipoise.scoring.score_text`."""
-        scores = score_text(loaded, self.reference)
+        scores = score_text(loaded, self.reference, before=before)
         return TextMeasure(
             Texts(scores.nll, scores.tokens, self.names), Texts(scores.kl, scores.tokens, self.names)
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Questions as a model's tokens."""
+
+    questions: Questions
+    encoded: Sequence[EncodedItem]
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, questions: Questions) -> Asked:
+        """See :meth:`Questions.encode`."""
+        return cls(questions, questions.encode(loaded))
+
+
+def measure_at(
+    loaded: LoadedModel,
+    asked: Sequence[Asked],
+    text: PlainText,
+    mitigation: Mitigation,
+    strength: float,
+    seeds: Sequence[int],
+) -> tuple[list[dict[int, Answers]], TextMeasure]:
+    """Everything at one strength of one mitigation: the answers, one entry of ``asked`` after the other, and the text.
+
+    An instruction stands before the text as it stands before a prompt that is no chat, so that it pays for what it does
+    to other text like everything else.
+    """
+    with mitigation.attach(loaded, strength):
+        answers = [
+            one.questions.measure(
+                loaded, one.questions.encode_for(loaded, one.encoded, mitigation, strength), seeds=seeds
+            )
+            for one in asked
+        ]
+        return answers, measure_text(loaded, text, mitigation, strength)
+
+
+def measure_text(
+    loaded: LoadedModel, text: PlainText, mitigation: Mitigation, strength: float
+) -> TextMeasure:
+    """The text alone; call it while the mitigation is attached at this strength."""
+    return text.measure(loaded, before=str(mitigation.rewrite("", strength)))

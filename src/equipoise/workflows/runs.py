@@ -1,49 +1,71 @@
-"""From what an audit measured to its runs, and to what a recommendation looks at."""
+"""From what was measured to runs, and to what a recommendation looks at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..interventions import Intervention
+from ..methods.mitigation import Mitigation
 from ..metrics import OperatingPoint, best_baseline
 from ..models import LoadedModel
 from ..reports import Run
-from ..scoring import EncodedItem
 from .estimates import Intervals, Measured
-from .measure import Heldout, PlainText
+from .measure import Asked, PlainText
 from .progress import Report
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One mitigation setting: the kept share of its entries (None: all) and λ."""
+    """A mitigation's name (None: the base model), the kept share of its entries (None: all) and λ."""
 
+    mitigation: str | None
     keep: float | None
     strength: float
 
 
-BASE = Setting(None, 0.0)
+BASE = Setting(None, None, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """One mitigation under its name: a value for each seed, and how to call its file in results."""
+
+    name: str
+    mitigations: Mapping[int, Mitigation]
+    file: str | None = None
+
+    @property
+    def dial(self) -> bool:
+        """Whether its strength can be chosen."""
+        return any(mitigation.dial for mitigation in self.mitigations.values())
+
+    def strengths(self, wanted: Sequence[float]) -> tuple[float, ...]:
+        """Those of ``wanted`` that differ from the base model; without a dial one stands for all: on."""
+        above = tuple(strength for strength in wanted if strength > 0)
+        return above if self.dial else (1.0,) * bool(above)
+
+    def distinct(self) -> list[tuple[Mitigation, tuple[int, ...]]]:
+        """Each value once, with the seeds that it serves."""
+        values = {id(value): value for value in self.mitigations.values()}
+        return [
+            (value, tuple(seed for seed, own in self.mitigations.items() if id(own) == key))
+            for key, value in values.items()
+        ]
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What an audit is about; everything in it is checked. ``encoded`` has each task's items as tokens."""
+    """What is measured, and with what; everything in it is checked. ``asked`` has an entry a task."""
 
     loaded: LoadedModel
-    heldout: tuple[Heldout, ...]
-    encoded: tuple[Sequence[EncodedItem], ...]
+    asked: tuple[Asked, ...]
     text: PlainText
     seeds: tuple[int, ...]
-    interventions: Mapping[int, Intervention]
-    file: str | None
-    settings: tuple[Setting, ...]
+    contenders: tuple[Contender, ...]
 
-    @property
-    def mitigation(self) -> str | None:
-        """The method's name; None for the base model alone."""
-        first = next(iter(self.interventions.values()), None)
-        return None if first is None else first.provenance.method
+    def contender(self, name: str) -> Contender:
+        """The contender of this name."""
+        return next(one for one in self.contenders if one.name == name)
 
 
 def make_runs(
@@ -63,20 +85,21 @@ def make_runs(
     runs: list[Run] = []
     summaries: dict[Setting, list[Run]] = {setting: [] for setting in measured}
     several = len(subject.seeds) > 1
-    total = len(subject.heldout) * len(measured)
-    for number, (heldout, draws) in enumerate(zip(subject.heldout, intervals, strict=True)):
+    total = len(subject.asked) * len(measured)
+    for number, (asked, draws) in enumerate(zip(subject.asked, intervals, strict=True)):
+        task = asked.questions.task.name
         for done, (setting, of_tasks) in enumerate(measured.items(), number * len(measured)):
             report(done / total, "computing intervals")
             base, now = measured[BASE][number], of_tasks[number]
             before = _before(setting, measured, number)
             alone = None if several else subject.seeds[0]
-            summary = _run(subject, heldout, setting, alone, (now, base, before), draws)
+            summary = _run(subject, task, setting, alone, (now, base, before), draws)
             runs.append(summary)
             summaries[setting].append(summary)
             for index, seed in enumerate(subject.seeds if several else ()):
                 parts = tuple(None if m is None else _one(m, index) for m in (now, base, before))
                 assert parts[0] is not None and parts[1] is not None
-                runs.append(_run(subject, heldout, setting, seed, (parts[0], parts[1], parts[2]), draws))
+                runs.append(_run(subject, task, setting, seed, (parts[0], parts[1], parts[2]), draws))
     points = [
         _point(setting.strength, of_tasks) for setting, of_tasks in summaries.items() if setting.keep is None
     ]
@@ -87,7 +110,12 @@ def _before(setting: Setting, measured: Mapping[Setting, Sequence[Measured]], nu
     """The same at the next lower strength; None for the base model."""
     if setting == BASE:
         return None
-    lower = [other for other in measured if other.keep == setting.keep and other.strength < setting.strength]
+    lower = [
+        other
+        for other in measured
+        if (other.mitigation, other.keep) == (setting.mitigation, setting.keep)
+        and other.strength < setting.strength
+    ]
     nearest = max(lower, key=lambda other: other.strength, default=BASE)
     return measured[nearest][number]
 
@@ -99,29 +127,30 @@ def _one(measured: Measured, index: int) -> Measured:
 
 def _run(
     subject: Subject,
-    heldout: Heldout,
+    task: str,
     setting: Setting,
     seed: int | None,
     measured: tuple[Measured, Measured, Measured | None],
     intervals: Intervals,
 ) -> Run:
     now, base, before = measured
-    is_base = setting == BASE
+    is_base = setting.mitigation is None
+    contender = None if setting.mitigation is None else subject.contender(setting.mitigation)
     return Run(
-        task=heldout.task.name,
-        mitigation=None if is_base else subject.mitigation,
-        strength=setting.strength,
+        task=task,
+        mitigation=setting.mitigation,
+        strength=setting.strength if contender is None or contender.dial else None,
         n=now.n,
         metrics=intervals.metrics(now, base),
         groups=intervals.groups(now),
-        file=None if is_base else subject.file,
+        file=None if contender is None else contender.file,
         keep=setting.keep,
         seed=seed,
         changes={} if is_base else intervals.changes(now, base),
         baseline=best_baseline(now.judged),
         extra={}
         if before is None
-        else {"step": {"per_occupation_bias": intervals.step(now, before).as_dict()}},
+        else {"step": {"per_occupation_bias": intervals.bias_change(now, before).as_dict()}},
     )
 
 

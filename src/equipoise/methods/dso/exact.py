@@ -23,9 +23,8 @@ from ...models import LoadedModel
 from ...scoring import encode_all, encode_passages
 from ...tasks import Item
 from ..progress import Progress, Report
-from ..sampling import balanced
+from ..sampling import balanced, block_mean
 from ..validation import Validated, Validation, membership
-from .batches import balanced, block_mean
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients

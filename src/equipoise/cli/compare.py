@@ -1,0 +1,81 @@
+"""``equipoise compare``."""
+
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+from .app import app
+from .options import Device, Dtype, Force, Model
+from .show import progress_line, show_comparison
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    model: Model,
+    task: Annotated[str, typer.Option("--task", help="As for audit.")],
+    methods: Annotated[
+        str,
+        typer.Option(
+            "--methods", metavar="A,B,…", help="Methods, .safetensors files and sums, a+b; name=… names one."
+        ),
+    ],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="DIR", help="For results.json, report.html, figure.svg and the fits."),
+    ],
+    strengths: Annotated[
+        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:2:0.25.")
+    ] = "0:2:0.25",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="One, or several: 0,1,2.")] = "0",
+    budgets: Annotated[
+        str, typer.Option("--kl-budgets", metavar="X,Y,…", help="Nats a token.")
+    ] = "0.01,0.03,0.1",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="A setting of a method.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Held-out and validation items of each part and seed; 0 takes all."),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="FILE", help="Plain text for KL and perplexity.")
+    ] = None,
+    passages: Annotated[int | None, typer.Option("--passages", help="How many passages of it.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted comparison fitted in DIR.")
+    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Fit several methods, measure them at equal cost, and say which to take."""
+    from ..workflows import compare as run
+    from ..workflows.audit import LIMIT, PASSAGES
+    from ..workflows.entries import parse_method_settings
+    from ..workflows.inputs import parse_budgets, parse_seeds, parse_strengths
+
+    if limit is not None and limit < 0:
+        raise InputError(f"--limit {limit}: it must be at least 1, or 0 for all items")
+    with progress_line() as report:
+        results = run(
+            model,
+            task,
+            methods,
+            strengths=parse_strengths(strengths),
+            seeds=parse_seeds(seeds),
+            budgets=parse_budgets(budgets),
+            settings=parse_method_settings(setting or ()),
+            limit=LIMIT if limit is None else limit or None,
+            text=text,
+            passages=PASSAGES if passages is None else passages,
+            dtype=dtype,
+            device=device,
+            out=out,
+            force=force,
+            resume=resume,
+            command=context.obj,
+            progress=report,
+        )
+    show_comparison(results, out)

@@ -1,0 +1,320 @@
+"""Compare: several mitigations of one task, each over its strengths, at equal terms."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import InputError
+from ..files import write_atomic
+from ..methods.mitigation import Mitigation, Steering, together
+from ..models import LoadedModel, describe, load
+from ..reports import Advice, Comparison, Results, figure_comparison, render_page
+from ..tasks import Task, fingerprint
+from ..versions import equipoise_version, versions
+from .audit import LENGTH, LIMIT, PASSAGES
+from .bench import Bench
+from .comparison import Candidacy, choose, compare_choices, pick
+from .entries import Entry, Given, the_entries
+from .estimates import Intervals, Measured, draw_items, draw_text
+from .fits import Fits, Fitted
+from .inputs import Source, check_seeds, check_strengths, free_outputs, the_tasks, the_text, warn_of_meeting
+from .measure import Asked, PlainText, Questions
+from .progress import Report, part, silent
+from .runs import BASE, Contender, Setting, Subject, make_runs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+GRID = tuple(round(0.25 * step, 2) for step in range(9))
+BUDGETS = (0.01, 0.03, 0.1)
+OUTPUTS = ("results.json", "report.html", "figure.svg")
+
+# Of the whole: fitting, the curves, choosing strengths, intervals.
+_FITTED, _MEASURED, _CHOSEN = 0.45, 0.75, 0.92
+
+
+def compare(
+    source: str | os.PathLike[str] | PreTrainedModel | LoadedModel,
+    task: str | Task,
+    methods: str | Sequence[str] | Mapping[str, Source | Mapping[int, Source]],
+    *,
+    strengths: Sequence[float] = GRID,
+    seeds: Sequence[int] = (0,),
+    budgets: Sequence[float] = BUDGETS,
+    settings: Mapping[str, Mapping[str, str]] | None = None,
+    limit: int | None = LIMIT,
+    text: str | os.PathLike[str] | Sequence[str] | None = None,
+    passages: int = PASSAGES,
+    level: float = 0.95,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    resume: bool = False,
+    command: str | None = None,
+    progress: Report = silent,
+) -> Results:
+    """Fit methods on ``task``, and measure them and what is given, on the same held-out items and text.
+
+    For each KL budget and seed the strength is the one of lowest bias on *validation* items among those whose KL to
+    the base model on the reported text is within the budget: strengths of the grid, one that spends the budget, and
+    one where the curve of validation bias should be lowest. What is reported there is held-out.
+
+    Args:
+        source: see :func:`equipoise.models.load`.
+        task: a name as on the command line, or a task with closed answers.
+        methods: ``dso,caa,mine=a.safetensors+b.safetensors``: names of methods, files, and sums of these, each with
+            a name of its own if wanted; a list of such pieces; or a mapping from name to a sum, to a value (an
+            intervention or another mitigation), or to a mapping from seed to values.
+        strengths: λ ≥ 0 of every curve; the base model, λ = 0, is always measured. Without a dial: off and on.
+        seeds: each decides a split, its fits, and its strengths. Several give each seed's numbers and their mean.
+        budgets: highest KL, nats a token, each above 0.
+        settings: texts for the methods' settings, by method or entry.
+        limit: at most so many held-out, and so many validation items of each part and seed; None takes all.
+        text: a text file, or passages, for KL and perplexity; by default our own, the half that no fit looks at.
+        passages: how many of them, 64 tokens each.
+        level: coverage of the intervals.
+        dtype, device: how to load the model.
+        out: a folder for ``results.json``, ``report.html``, ``figure.svg``, ``fits.json`` and a file for each
+            intervention fitted, ``NAME.safetensors``, with several seeds ``NAME-seedN.safetensors``. The fits are
+            written as soon as they are there.
+        force: overwrite them.
+        resume: take up what an interrupted comparison has fitted in ``out`` already.
+        command: what made these results, for the report.
+        progress: called with the fraction done and a message.
+
+    Returns:
+        results with a run for every strength, and the key ``comparison``: :class:`equipoise.reports.Comparison`.
+
+    Raises :class:`InputError`, before anything long is done and with nothing written, for bad input.
+    """
+    (chosen,) = the_tasks(task)
+    the_seeds, grid = check_seeds(seeds), check_strengths(strengths)
+    limits = _check(grid, budgets, level, limit, passages)
+    if resume and out is None:
+        raise InputError("there is nothing to resume without a folder: give out")
+    folder = None if out is None else free_outputs(out, OUTPUTS, force=force or resume)
+    entries = the_entries(methods, chosen, the_seeds, settings or {})
+    fits = Fits(folder, several=len(the_seeds) > 1, resume=resume)
+    fits.free([fit.label for entry in entries for fit in entry.fits], the_seeds, force=force)
+    heldout = Questions.of(chosen, the_seeds, limit)
+    validation = Questions.of(chosen, the_seeds, limit, "validation")
+    texts, text_name = the_text(text, "report")
+    fit_texts, _ = the_text(None, "fit")
+    item_draws = draw_items(heldout, level)
+    progress(0.0, "loading the model")
+    loaded = load(source, dtype=dtype, device=device)
+    for entry in entries:
+        for term in entry.terms:
+            for mitigation in term.mitigations.values() if isinstance(term, Given) else ():
+                mitigation.check(loaded)
+    asked = Asked.of(loaded, heldout)
+    plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
+    intervals = Intervals(*item_draws, draw_text(plain.names, level), chosen.exhaustive)
+    bench = Bench(loaded, asked, Asked.of(loaded, validation), plain)
+
+    fitted = _fit(loaded, chosen, entries, the_seeds, fits, fit_texts, part(progress, 0.01, _FITTED))
+    candidacies = [_candidacy(entry, the_seeds, fitted, grid) for entry in entries]
+    _warn(entries, fitted, the_seeds[0])
+    for one in candidacies:
+        for mitigation, _ in one.contender.distinct():
+            mitigation.check(loaded)
+    measured = _curves(bench, candidacies, the_seeds, part(progress, _FITTED, _MEASURED))
+    choices = []
+    for number, one in enumerate(candidacies):
+        share = part(progress, _MEASURED, _CHOSEN)
+        own = part(share, number / len(candidacies), (number + 1) / len(candidacies))
+        choices.append(choose(bench, one, the_seeds, limits, own))
+    subject = Subject(loaded, (asked,), plain, the_seeds, tuple(one.contender for one in candidacies))
+    runs, _ = make_runs(subject, measured, [intervals], part(progress, _CHOSEN, 0.99))
+    (base,) = measured[BASE]
+    comparison = compare_choices(chosen.name, candidacies, choices, limits, base, intervals, runs)
+    results = Results(
+        model=describe(loaded).as_dict(),
+        seeds=the_seeds,
+        runs=tuple(runs),
+        recommendation=_advice(comparison),
+        level=level,
+        equipoise=equipoise_version(),
+        command=command,
+        extra={
+            "comparison": comparison.to_dict(),
+            "versions": versions(),
+            "tasks": {chosen.name: chosen.summary()},
+            "data": {
+                chosen.name: f"sha256:{fingerprint(heldout.items)}",
+                f"{chosen.name}, validation": f"sha256:{fingerprint(validation.items)}",
+            },
+            "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
+        },
+    )
+    if folder is not None:
+        write_comparison(results, folder, force=force or resume)
+    progress(1.0, "done")
+    return results
+
+
+def write_comparison(results: Results, folder: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Write results.json, report.html and figure.svg into ``folder``; existing ones only with ``force``.
+
+    Page and figure are drawn before anything is written, so that a failure leaves nothing behind.
+    """
+    target = free_outputs(folder, OUTPUTS, force=force)
+    page, figure = render_page(results), figure_comparison(results)
+    results.write(target / OUTPUTS[0], force=force)
+    write_atomic(target / OUTPUTS[1], page, force=force)
+    write_atomic(target / OUTPUTS[2], figure, force=force)
+
+
+def _check(
+    grid: Sequence[float], budgets: Sequence[float], level: float, limit: int | None, passages: int
+) -> tuple[float, ...]:
+    """The budgets, ascending and each once."""
+    if not any(strength > 0 for strength in grid):
+        raise InputError("no strength is above 0: give at least one, for example 0:2:0.25")
+    if not budgets:
+        raise InputError("there is no KL budget: give at least one, for example 0.03")
+    for budget in budgets:
+        if not 0 < budget < math.inf:
+            raise InputError(f"the KL budget {budget:g} must be a number above 0")
+    if not 0 < level < 1:
+        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    if limit is not None and limit < 1:
+        raise InputError(f"the limit is {limit}, but must be at least 1")
+    if passages < 1:
+        raise InputError(f"passages is {passages}, but must be at least 1")
+    return tuple(sorted(set(budgets)))
+
+
+def _fit(
+    loaded: LoadedModel,
+    task: Task,
+    entries: Sequence[Entry],
+    seeds: Sequence[int],
+    fits: Fits,
+    text: Sequence[str],
+    report: Report,
+) -> dict[tuple[str, int], Fitted]:
+    """Every method once a seed, by label and seed."""
+    wanted = {fit.label: fit for entry in entries for fit in entry.fits}
+    total = len(wanted) * len(seeds)
+    found: dict[tuple[str, int], Fitted] = {}
+    for seed in seeds:
+        for label, fit in wanted.items():
+            own = part(report, len(found) / total, (len(found) + 1) / total)
+            found[label, seed] = fits.fit(loaded, task, fit, seed, text, own)
+    return found
+
+
+def _candidacy(
+    entry: Entry, seeds: Sequence[int], fitted: Mapping[tuple[str, int], Fitted], grid: Sequence[float]
+) -> Candidacy:
+    """The entry's sum for each seed; what is one value for all seeds stays one."""
+    whole: dict[int, Mitigation] = {}
+    known: dict[tuple[int, ...], Mitigation] = {}
+    files: dict[str, None] = {}
+    seconds = []
+    for seed in seeds:
+        parts = []
+        for term in entry.terms:
+            if isinstance(term, Given):
+                parts.append(term.mitigations[seed])
+                names = [] if term.name is None else [term.name]
+            else:
+                own = fitted[term.label, seed]
+                parts.append(own.mitigation)
+                seconds.append(own.seconds)
+                names = [] if own.file is None else [own.file]
+            files |= dict.fromkeys(names)
+        key = tuple(map(id, parts))
+        known.setdefault(key, parts[0] if len(parts) == 1 else together(parts))
+        whole[seed] = known[key]
+    methods = dict.fromkeys(
+        term.mitigations[seeds[0]].method if isinstance(term, Given) else term.method for term in entry.terms
+    )
+    terms = [fitted[term.label, seed] for term in entry.fits for seed in seeds[:1]]
+    contender = Contender(entry.name, whole, "+".join(files) or None)
+    return Candidacy(
+        contender,
+        tuple(methods),
+        tuple(files),
+        fmean(seconds) * len(entry.fits) if seconds else None,
+        contender.strengths(grid),
+        {fit.label: _facts(one.mitigation) for fit, one in zip(entry.fits, terms, strict=True)},
+    )
+
+
+def _facts(mitigation: Mitigation) -> dict[str, object]:
+    """What a method says about how it found this: its settings, and its choices."""
+    if isinstance(mitigation, Steering):
+        return dict(mitigation.intervention.provenance.config)
+    instruction = getattr(mitigation, "instruction", None)
+    return {} if instruction is None else {"instruction": instruction}
+
+
+def _warn(entries: Sequence[Entry], fitted: Mapping[tuple[str, int], Fitted], seed: int) -> None:
+    for entry in entries:
+        terms = [
+            (term.name or entry.name, term.mitigations[seed])
+            if isinstance(term, Given)
+            else (term.label, fitted[term.label, seed].mitigation)
+            for term in entry.terms
+        ]
+        warn_of_meeting(terms)
+
+
+def _curves(
+    bench: Bench, candidacies: Sequence[Candidacy], seeds: Sequence[int], report: Report
+) -> dict[Setting, list[Measured]]:
+    """The base model and every mitigation at every strength of its curve, held-out and validation items alike."""
+    total = 1 + sum(len(one.strengths) * len(one.contender.distinct()) for one in candidacies)
+    done = 0
+
+    def step(message: str) -> None:
+        nonlocal done
+        report(done / total, message)
+        done += 1
+
+    sets = ("heldout", "validation")
+    step("measuring the base model")
+    bench.measure(None, 0.0, seeds, sets)
+    none: list[Mitigation | None] = [None] * len(seeds)
+    found = {BASE: [bench.measured(none, [0.0] * len(seeds), seeds)]}
+    for one in candidacies:
+        name, distinct = one.contender.name, one.contender.distinct()
+        for strength in one.strengths:
+            for mitigation, own in distinct:
+                of_seed = "" if len(distinct) == 1 else f", seed {', '.join(map(str, own))}"
+                step(f"measuring {name} at λ = {strength:g}{of_seed}")
+                bench.measure(mitigation, strength, own, sets)
+            each = [one.contender.mitigations[seed] for seed in seeds]
+            found[Setting(name, None, strength)] = [bench.measured(each, [strength] * len(seeds), seeds)]
+    return found
+
+
+def _advice(comparison: Comparison) -> Advice:
+    found = pick(comparison)
+    if found is None:
+        return Advice(None, None, comparison.verdict, {"kl": None})
+    one, at = found
+    change = None if at.best_other is None else at.differences.get(at.best_other)
+    seed = next(seed for seed, strength in at.strengths.items() if strength > 0)
+    return Advice(
+        mitigation=one.name,
+        strength=at.strengths[seed] if one.dial else None,
+        reason=comparison.verdict,
+        budgets={"kl": at.budget},
+        extra={
+            # Against the next best, at the level of the intervals.
+            "certain": change is None or change.high < 0,
+            # Every seed has its own fit, and its own strength; the one above is this seed's.
+            "seed": seed,
+            "strengths": {str(key): value for key, value in at.strengths.items()},
+        },
+    )
