@@ -11,11 +11,14 @@ from .passes import answers_start
 from .provenance import Provenance
 from .strength import Strength
 from .terms import LiveEdit
+from .token import InjectedToken, attach_tokens
+from .vocabulary import embedding_rows, extended, tokenizer_hash
 
 __all__ = [
     "SCOPES",
     "AffineEdit",
     "Attached",
+    "InjectedToken",
     "Intervention",
     "LiveAttached",
     "LiveEdit",
@@ -25,8 +28,12 @@ __all__ = [
     "answers_start",
     "attach",
     "attach_live",
+    "attach_tokens",
     "capture",
     "convert_dso_pt",
+    "embedding_rows",
+    "extended",
     "read_header",
     "refuse_steered",
+    "tokenizer_hash",
 ]

@@ -72,19 +72,19 @@ def load_intervention(path: str | os.PathLike[str]) -> Intervention:
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The checked JSON header of any Equipoise safetensors file: at least "format" and "kind" are there."""
-    with _opened(path) as (header, _):
+    with opened(path) as (header, _):
         return header
 
 
 def _load_one(path: str) -> Intervention:
-    with _opened(path) as (header, file):
+    with opened(path) as (header, file):
         # Cloned: the tensors of a memory map would change if the file were overwritten in place.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     kind = header["kind"]
     if kind != KIND:
         hint = "give it as --tokens" if kind == "token" else "give a file that `equipoise fit` wrote"
         raise InputError(f"{path} holds a {kind!r}, not an intervention: {hint}")
-    _refuse_unknown(path, set(header), _HEADER)
+    refuse_unknown(path, set(header), _HEADER)
     sites = header["sites"]
     if not isinstance(sites, list) or not all(isinstance(site, str) for site in sites):
         raise InputError(f"{path}: the list of sites in the header is damaged: fit it again")
@@ -111,10 +111,10 @@ def _load_one(path: str) -> Intervention:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """The checked header, and the file with the tensors, of which none is read."""
+def opened(path: str | os.PathLike[str], maker: str = "fit") -> Iterator[tuple[dict[str, Any], Any]]:
+    """The checked header, and the file with the tensors, of which none is read; ``maker`` is the command to name."""
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file: check the path, or make it with `equipoise fit`")
+        raise InputError(f"{path}: no such file: check the path, or make it with `equipoise {maker}`")
     try:
         with safe_open(path, framework="pt") as file:
             yield _header(path, file.metadata() or {}), file
@@ -143,11 +143,12 @@ def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str,
         raise InputError(
             f"{path} has format version {header['format']!r} and this version reads {FORMAT}: update equipoise"
         )
-    _refuse_unknown(path, set(metadata), frozenset({METADATA_KEY}))
+    refuse_unknown(path, set(metadata), frozenset({METADATA_KEY}))
     return header
 
 
-def _refuse_unknown(path: str | os.PathLike[str], found: set[str], known: frozenset[str]) -> None:
+def refuse_unknown(path: str | os.PathLike[str], found: set[str], known: frozenset[str]) -> None:
+    """Raise :class:`InputError` unless the header's keys are exactly the known ones."""
     unknown, missing = sorted(found - known), sorted(known - found)
     if unknown:
         raise InputError(f"{path}: unknown keys in the header: {', '.join(unknown)}; update equipoise")

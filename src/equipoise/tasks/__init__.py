@@ -1,5 +1,6 @@
 """Data turned into items: a prompt, its answer options, groups, and what each option would say about them."""
 
+from .associations import Association, association_names, entity_names, load_association
 from .coreference import Coreference
 from .fingerprint import fingerprint
 from .item import Item, Message, Part, Prompt
@@ -14,6 +15,7 @@ from .winobias import WinoBias
 from .winogender import WinoGender
 
 __all__ = [
+    "Association",
     "Coreference",
     "FreeTextItem",
     "Item",
@@ -31,9 +33,12 @@ __all__ = [
     "Toxicity",
     "WinoBias",
     "WinoGender",
+    "association_names",
     "blocks",
+    "entity_names",
     "fingerprint",
     "load_any_task",
+    "load_association",
     "load_prompt_task",
     "load_task",
     "load_text",
