@@ -3,10 +3,13 @@
 from .elicitation import Elicitation, elicit, elicit_items, mentions
 from .entities import Neighbour, named_rows, neighbours
 from .inject import inject
+from .scope import HeadScore, HeadTable, random_heads, rank, scaled, scope
 from .settings import InjectSettings, ScopeSettings
 
 __all__ = [
     "Elicitation",
+    "HeadScore",
+    "HeadTable",
     "InjectSettings",
     "Neighbour",
     "ScopeSettings",
@@ -16,4 +19,8 @@ __all__ = [
     "mentions",
     "named_rows",
     "neighbours",
+    "random_heads",
+    "rank",
+    "scaled",
+    "scope",
 ]
