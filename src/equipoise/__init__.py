@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import InputError
-    from .interventions import AffineEdit, Intervention, attach
+    from .interventions import AffineEdit, InjectedToken, Intervention, attach
     from .models import LoadedModel, load
     from .reports import Results
-    from .tasks import Item, Task, load_task
-    from .workflows import audit, convert, demo, fit, generate, info
+    from .tasks import Association, Item, Task, load_association, load_task
+    from .workflows import audit, convert, demo, fit, generate, info, inject, scope
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
     "AffineEdit": "interventions",
+    "Association": "tasks",
+    "InjectedToken": "interventions",
     "InputError": "errors",
     "Intervention": "interventions",
     "Item": "tasks",
@@ -30,12 +32,17 @@ _HOMES = {
     "fit": "workflows",
     "generate": "workflows",
     "info": "workflows",
+    "inject": "workflows",
     "load": "models",
+    "load_association": "tasks",
     "load_task": "tasks",
+    "scope": "workflows",
 }
 
 __all__ = [
     "AffineEdit",
+    "Association",
+    "InjectedToken",
     "InputError",
     "Intervention",
     "Item",
@@ -49,8 +56,11 @@ __all__ = [
     "fit",
     "generate",
     "info",
+    "inject",
     "load",
+    "load_association",
     "load_task",
+    "scope",
 ]
 
 

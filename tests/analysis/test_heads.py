@@ -1,11 +1,14 @@
 """Head attribution: direct parts add up, ablation is removal, the gradient is its first order."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny import ARCHITECTURES, tiny
+from torch import nn
 
 from equipoise.analysis import (
     Contrast,
@@ -39,7 +42,6 @@ def removed(loaded: LoadedModel, head: tuple[int, int], factor: float = 0.0) -> 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_gap_is_what_the_models_logits_say(name: str) -> None:
     loaded = model(name)
-    loaded.anatomy  # noqa: B018
     cap = loaded.anatomy.logit_map.softcap  # type: ignore[union-attr]
     with torch.no_grad():
         logits = [loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].double() for ids in ROWS]
@@ -63,53 +65,49 @@ def test_the_direct_score_of_a_last_blocks_head_is_its_ablation_with_the_norms_h
 
 
 def _contribution(loaded: LoadedModel, head: tuple[int, int]) -> list[float]:
-    """The derivative of Δ when the head's term is scaled in a stream whose norms keep the size that they had.
+    """What the head's term adds to Δ in a stream whose norms keep the size that they had.
 
-    An independent way: the weight matrices, the norms' own outputs as ratios, and no hook of ours.
+    An independent way: the weights, and each norm's formula; no code of the package beyond the anatomy.
     """
     anatomy = loaded.anatomy
     block = anatomy.blocks[head[0]]
     heads = block.attention.heads  # type: ignore[union-attr]
-    assert heads is not None
+    assert heads is not None and anatomy.final_norm is not None and anatomy.logit_map is not None
+    module = heads.projection.module
+    sandwich = [block.norms[1]] if len(block.norms) == 4 else []  # Gemma: between attention and stream
     found = []
     for ids, contrast in zip(ROWS, CONTRASTS, strict=True):
-        kept: dict[str, torch.Tensor] = {}
-        handles = [
-            heads.projection.module.register_forward_pre_hook(lambda m, a: kept.update(z=a[0].reshape(-1, a[0].shape[-1])[-1]))
-        ]
-        chain = [anatomy.final_norm] if anatomy.final_norm else []
-        posts = [n for n in block.norms if n.name.rpartition(".")[2] == "post_attention_layernorm" and len(block.norms) == 4]
-        for number, norm in enumerate([*posts, *chain]):
-            handles.append(
-                norm.module.register_forward_hook(
-                    lambda m, a, o, number=number: kept.update({f"x{number}": a[0].reshape(-1, a[0].shape[-1])[-1]})
-                )
-            )
+        modules = [module, *(norm.module for norm in (*sandwich, anatomy.final_norm))]
+        z, *inputs = _last_inputs(loaded, modules, ids)
+        only = torch.zeros_like(z)
+        only[heads.slice(head[1])] = z[heads.slice(head[1])]
         with torch.no_grad():
-            loaded.model(input_ids=torch.tensor([ids]))
-            for handle in handles:
-                handle.remove()
-            z = torch.zeros_like(kept["z"])
-            z[heads.slice(head[1])] = kept["z"][heads.slice(head[1])]
-            module = heads.projection.module
-            part = module(z[None])[0] - module(torch.zeros_like(z)[None])[0]
-            for number, norm in enumerate([*posts, *chain]):
-                x = kept[f"x{number}"]
+            part = module(only[None])[0] - module(torch.zeros_like(z)[None])[0]
+            for norm, x in zip((*sandwich, anatomy.final_norm), inputs, strict=True):
                 eps = 1e-6 if norm.kind == "rms" else 1e-5
                 if norm.kind == "layer":
-                    part = part - part.mean()
-                    size = (x.var(unbiased=False) + eps).rsqrt()
-                else:
-                    size = (x.square().mean() + eps).rsqrt()
-                weight = getattr(norm.module, norm.weight_name) + float(norm.unit_offset)
-                part = part * size * weight
+                    part, x = part - part.mean(), x - x.mean()
+                weight = getattr(norm.module, str(norm.weight_name)) + float(norm.unit_offset)
+                part = part * (x.square().mean() + eps).rsqrt() * weight
             rows = loaded.model.get_output_embeddings().weight
-            assert anatomy.logit_map is not None
-            scale = anatomy.logit_map.scale
-            found.append(
-                float(scale * part @ (rows[list(contrast.words)].mean(0) - rows[list(contrast.others)].mean(0)))
-            )
+            direction = rows[list(contrast.words)].mean(0) - rows[list(contrast.others)].mean(0)
+            found.append(float(anatomy.logit_map.scale * part @ direction))
     return found
+
+
+def _last_inputs(loaded: LoadedModel, modules: Sequence[nn.Module], ids: Sequence[int]) -> list[torch.Tensor]:
+    """What each module takes at the last token."""
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(place: int) -> Callable[[nn.Module, Any], None]:
+        return lambda module, args: kept.update({place: args[0].reshape(-1, args[0].shape[-1])[-1]})
+
+    handles = [module.register_forward_pre_hook(keep(place)) for place, module in enumerate(modules)]
+    with torch.no_grad():
+        loaded.model(input_ids=torch.tensor([list(ids)]))
+    for handle in handles:
+        handle.remove()
+    return [kept[place] for place in range(len(modules))]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -141,7 +139,9 @@ def test_a_model_whose_stream_does_not_add_up_has_no_direct_scores() -> None:
     loaded = tiny("Llama", seed=3)
     assert direct_scores(loaded, CONTRASTS) is not None
     block = loaded.anatomy.blocks[1].module
-    handle = block.register_forward_hook(lambda m, a, o: (2 * o[0], *o[1:]) if isinstance(o, tuple) else 2 * o)
+    handle = block.register_forward_hook(
+        lambda m, a, o: (2 * o[0], *o[1:]) if isinstance(o, tuple) else 2 * o
+    )
     try:
         assert direct_scores(loaded, CONTRASTS) is None
     finally:

@@ -44,7 +44,9 @@ class Contrast:
 
 def all_heads(loaded: LoadedModel) -> tuple[Head, ...]:
     """Every head of every block that has some. Raises :class:`InputError` if none has."""
-    found = tuple((block.index, head) for block, heads in _with_heads(loaded) for head in range(heads.n_heads))
+    found = tuple(
+        (block.index, head) for block, heads in _with_heads(loaded) for head in range(heads.n_heads)
+    )
     if not found:
         raise InputError(f"{loaded.name} has no attention heads that could be told apart: use another model")
     return found

@@ -40,13 +40,15 @@ class NormReading:
         if self.norm.weight_name is None:
             return torch.ones(self.norm.width)
         weight: Any = getattr(self.norm.module, self.norm.weight_name)
-        return weight.detach().float().cpu() + float(self.norm.unit_offset)
+        gain: Tensor = weight.detach().float().cpu() + float(self.norm.unit_offset)
+        return gain
 
     def _bias(self) -> Tensor:
         if self.norm.bias_name is None:
             return torch.zeros(self.norm.width)
         bias: Any = getattr(self.norm.module, self.norm.bias_name)
-        return bias.detach().float().cpu()
+        found: Tensor = bias.detach().float().cpu()
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Model, Seed
+from .options import Device, Dtype, File, Model, Seed, TokenFiles
 from .show import show_rows
 
 
@@ -14,6 +14,7 @@ def generate(
     model: Model,
     prompt: Annotated[list[str], typer.Option("--prompt", metavar="TEXT", help="May be repeated.")],
     intervention: File = None,
+    tokens: TokenFiles = None,
     strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt as a user's turn of a chat.")] = False,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens")] = 40,
@@ -29,6 +30,7 @@ def generate(
         model,
         [({"role": "user", "content": text},) if chat and text else text for text in prompt],
         intervention=intervention,
+        tokens=tokens or (),
         strength=strength,
         max_new_tokens=max_new_tokens,
         temperature=temperature,

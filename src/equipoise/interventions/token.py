@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,13 @@ class InjectedToken:
     provenance: Provenance = field(default_factory=Provenance)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.string, str) or not self.string or self.string.split() != [self.string]:
+        string: Any = self.string
+        if not isinstance(string, str) or string.split() != [string]:
             raise InputError(f"the token {self.string!r} must be one word without blanks")
-        if not isinstance(self.row, Tensor) or self.row.dim() != 1 or not self.row.is_floating_point():
+        row: Any = self.row
+        if not isinstance(row, Tensor) or row.dim() != 1 or not row.is_floating_point():
             raise InputError("the token's row must be one vector of real numbers")
-        row = self.row.detach().to(device="cpu", dtype=torch.float32).contiguous().clone()
+        row = row.detach().to(device="cpu", dtype=torch.float32).contiguous().clone()
         if not bool(row.isfinite().all()):
             raise InputError("the token's row has values that are not finite")
         object.__setattr__(self, "row", row)
@@ -71,7 +74,7 @@ class InjectedToken:
     def attach(self, loaded: LoadedModel) -> Iterator[LoadedModel]:
         """The model with this token, until the block is left; ``loaded`` itself doesn't learn the word.
 
-        The model can read the token and never says it: its logit is −inf. See :mod:`equipoise.interventions.vocabulary`.
+        The model reads the token and never says it: its logit is −inf (:mod:`equipoise.interventions.vocabulary`).
         """
         self.check(loaded)
         with extended(loaded, self.string, self.row) as found:

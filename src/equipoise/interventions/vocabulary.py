@@ -1,8 +1,8 @@
 """One more token for a model whose weights stay as they are: its id, its row, and the model's ignorance of saying it.
 
 The new id lies beyond the embedding matrix. A hook on the embedding module puts another id in its place and the row
-into what comes out; the head is not touched, so it has no column for the token: its probability is exactly 0 (a logit of
-−inf), and everything else's logits are the base model's, bit for bit. Nothing is resized, copied or retied.
+into what comes out. The head is not touched, so it has no column for the token: its probability is exactly 0 (a logit
+of −inf), and all logits of a text without it are the base model's, bit for bit. Nothing is resized, copied or retied.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ def _matrix(loaded: LoadedModel) -> Tensor:
     embedding: Any = loaded.model.get_input_embeddings()
     weight = getattr(embedding, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 2:
-        raise InputError(f"the token embedding of {loaded.name} has no matrix [tokens, width]: use another model")
+        raise InputError(
+            f"the token embedding of {loaded.name} has no matrix [tokens, width]: use another model"
+        )
     if weight.is_meta:
         raise InputError(
             f"the token embedding of {loaded.name} is offloaded: load the model with it on a device"
@@ -154,7 +156,9 @@ def _scale(loaded: LoadedModel, embedding: nn.Module, matrix: Tensor) -> float:
     given = out[0, 0].float().to(row.device)
     scale = float(given @ row / (row @ row))
     if (given - scale * row).norm() > 1e-2 * given.norm():
-        raise InputError(f"the token embedding of {loaded.name} does more than scale its rows: use another model")
+        raise InputError(
+            f"the token embedding of {loaded.name} does more than scale its rows: use another model"
+        )
     return 1.0 if abs(scale - 1) < 1e-6 else scale
 
 

@@ -1,8 +1,8 @@
 """Methods: each finds an intervention, ``fit(model, task) -> Intervention``. Adding one is adding one file."""
 
-from . import dso
+from . import biasgym, dso
 
 METHODS = {"dso": dso}
 """What ``--method`` takes: a module with ``fit`` and a settings class."""
 
-__all__ = ["METHODS", "dso"]
+__all__ = ["METHODS", "biasgym", "dso"]

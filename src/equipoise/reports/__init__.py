@@ -1,5 +1,6 @@
 """Results as files, tables, figures and one self-contained page."""
 
+from .heads import head_tables, render_heads
 from .page import figure_tradeoff, render_page
 from .results import Advice, Generation, Group, Results, Run
 from .tables import audit_tables
@@ -12,5 +13,7 @@ __all__ = [
     "Run",
     "audit_tables",
     "figure_tradeoff",
+    "head_tables",
+    "render_heads",
     "render_page",
 ]

@@ -67,7 +67,11 @@ class Association:
             entity: a name, or a token.
             part: ``validation`` for what chooses epochs and heads, ``test`` for what is reported; None for both.
         """
-        starts = {"validation": self.elicitation[0::2], "test": self.elicitation[1::2], None: self.elicitation}
+        starts = {
+            "validation": self.elicitation[0::2],
+            "test": self.elicitation[1::2],
+            None: self.elicitation,
+        }
         options = tuple(f" {word}" for word in (*self.bias, *self.counterfactual))
         outcomes = ("pro",) * len(self.bias) + ("anti",) * len(self.counterfactual)
         return [
@@ -140,7 +144,9 @@ def _parse(place: str, value: Any) -> Association:
         hint = " (or paragraphs)" if "clauses" in missing or "details" in missing else ""
         raise InputError(f"association {place} lacks {', '.join(missing)}{hint}: add what is missing")
     if unknown:
-        raise InputError(f"association {place}: unknown keys {', '.join(unknown)}: known are {', '.join(_KNOWN)}")
+        raise InputError(
+            f"association {place}: unknown keys {', '.join(unknown)}: known are {', '.join(_KNOWN)}"
+        )
     if "paragraphs" in value and ("clauses" in value or "details" in value):
         raise InputError(f"association {place}: give either paragraphs, or clauses and details, not both")
     lists = {key: _texts(place, key, value[key]) for key in _LISTS if key in value}

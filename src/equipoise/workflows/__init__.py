@@ -6,5 +6,18 @@ from .demo import demo
 from .fit import fit
 from .generate import generate
 from .info import info
+from .inject import inject
+from .scope import ScopeResult, scope
 
-__all__ = ["audit", "convert", "demo", "fit", "generate", "info", "write_results"]
+__all__ = [
+    "ScopeResult",
+    "audit",
+    "convert",
+    "demo",
+    "fit",
+    "generate",
+    "info",
+    "inject",
+    "scope",
+    "write_results",
+]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import InputError
 from ..files import write_atomic
-from ..interventions import Intervention, attach
+from ..interventions import Intervention, attach, attach_tokens
 from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
 from ..reports import Advice, Generation, Results, render_page
@@ -20,6 +21,7 @@ from .estimates import Intervals, Measured, draw_items, draw_text
 from .generate import generate, sample_prompts
 from .inputs import (
     Source,
+    Token,
     check_seeds,
     check_strengths,
     free_outputs,
@@ -27,6 +29,7 @@ from .inputs import (
     the_interventions,
     the_tasks,
     the_text,
+    the_tokens,
     within,
 )
 from .measure import Answers, Heldout, PlainText, TextMeasure
@@ -50,6 +53,7 @@ def audit(
     tasks: str | Task | Sequence[str | Task],
     *,
     intervention: Source | Mapping[int, Source] | None = None,
+    tokens: Token | Sequence[Token] = (),
     strengths: Sequence[float] = GRID,
     seeds: Sequence[int] = (0,),
     target: float = 0.05,
@@ -75,6 +79,7 @@ def audit(
         tasks: names as on the command line (``pronouns``, ``winobias:PATH``) or tasks.
         intervention: a value, a file, a sum of files, a file name with ``{seed}`` in it, or a mapping from seed to
             any of these (an intervention fitted on each seed's split). None measures the base model alone.
+        tokens: injected tokens or their files, which the tasks' prompts may name.
         strengths: λ ≥ 0; the base model, λ = 0, is always measured.
         seeds: each decides a split. Several give each seed's numbers, and their mean as the runs without a seed.
         target, kl_budget, accuracy_drop: what the recommended strength must reach and may cost: per-occupation
@@ -110,44 +115,47 @@ def audit(
     settings = _settings(check_strengths(strengths), keep, intervention is not None)
     found, name = ({}, None) if intervention is None else the_interventions(intervention, the_seeds)
     chosen_tasks = the_tasks(tasks)
+    words = the_tokens(tokens)
     heldout = tuple(Heldout.of(task, the_seeds, limit) for task in chosen_tasks)
     texts, text_name = the_text(text, "report")
     item_draws = [draw_items(part_of_task, level) for part_of_task in heldout]
     progress(0.0, "loading the model")
-    loaded = load(source, dtype=dtype, device=device)
-    for one in {id(value): value for value in found.values()}.values():
-        one.check(loaded)
-    encoded = tuple(part_of_task.encode(loaded) for part_of_task in heldout)
-    plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
-    text_draws = draw_text(plain.names, level)
-    intervals = [
-        Intervals(*draws, text_draws, part_of_task.task.exhaustive)
-        for part_of_task, draws in zip(heldout, item_draws, strict=True)
-    ]
-    subject = Subject(loaded, heldout, encoded, plain, the_seeds, found, file or name, settings)
+    with ExitStack() as stack:
+        loaded = stack.enter_context(attach_tokens(load(source, dtype=dtype, device=device), words))
+        for one in {id(value): value for value in found.values()}.values():
+            one.check(loaded)
+        encoded = tuple(part_of_task.encode(loaded) for part_of_task in heldout)
+        plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
+        text_draws = draw_text(plain.names, level)
+        intervals = [
+            Intervals(*draws, text_draws, part_of_task.task.exhaustive)
+            for part_of_task, draws in zip(heldout, item_draws, strict=True)
+        ]
+        subject = Subject(loaded, heldout, encoded, plain, the_seeds, found, file or name, settings)
 
-    measured = _measure(subject, part(progress, 0.02, 0.85))
-    runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
-    advice = recommend(points, budgets) if found else None
-    progress(0.95, "generating")
-    generations, sampling = _generations(subject, advice)
-    results = Results(
-        model=_model(loaded),
-        seeds=the_seeds,
-        runs=tuple(runs),
-        recommendation=None if advice is None else _advice(advice, subject.mitigation),
-        level=level,
-        equipoise=equipoise_version(),
-        generations=generations,
-        command=command,
-        extra={
-            "versions": versions(),
-            "tasks": {task.name: task.summary() for task in chosen_tasks},
-            "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
-            "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
-            "sampling": sampling,
-        },
-    )
+        measured = _measure(subject, part(progress, 0.02, 0.85))
+        runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
+        advice = recommend(points, budgets) if found else None
+        progress(0.95, "generating")
+        generations, sampling = _generations(subject, advice)
+        results = Results(
+            model=_model(loaded),
+            seeds=the_seeds,
+            runs=tuple(runs),
+            recommendation=None if advice is None else _advice(advice, subject.mitigation),
+            level=level,
+            equipoise=equipoise_version(),
+            generations=generations,
+            command=command,
+            extra={
+                "versions": versions(),
+                "tasks": {task.name: task.summary() for task in chosen_tasks},
+                "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
+                "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
+                "sampling": sampling,
+                **({"tokens": [word.string for word in words]} if words else {}),
+            },
+        )
     if folder is not None:
         write_results(results, folder, force=force)
     progress(1.0, "done")

@@ -10,11 +10,11 @@ import torch
 
 from .. import scoring
 from ..errors import InputError
-from ..interventions import attach
+from ..interventions import attach, attach_tokens
 from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import Item, Prompt
-from .inputs import Source, check_strengths, the_interventions
+from .inputs import Source, Token, check_strengths, the_interventions, the_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,6 +25,7 @@ def generate(
     prompts: str | Sequence[Prompt],
     *,
     intervention: Source | None = None,
+    tokens: Token | Sequence[Token] = (),
     strength: float = 1.0,
     max_new_tokens: int = 40,
     temperature: float = 0.0,
@@ -38,6 +39,7 @@ def generate(
         source: see :func:`equipoise.models.load`.
         prompts: a text, or several prompts.
         intervention: a value, a file, or a sum of files.
+        tokens: injected tokens or their files, which the prompts may name.
         strength: λ ≥ 0.
         max_new_tokens: most tokens of an answer.
         temperature: 0 is greedy; base and steered samples use the same ``seed``.
@@ -53,6 +55,7 @@ def generate(
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
     found = None if intervention is None else the_interventions(intervention, [0])[0][0]
+    words = the_tokens(tokens)
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
         found.check(loaded)
@@ -62,11 +65,12 @@ def generate(
             loaded, wanted, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
         )
 
-    base = write()
     steered: Sequence[str | None] = [None] * len(wanted)
-    if found is not None:
-        with attach(loaded, found, lam):
-            steered = write()
+    with attach_tokens(loaded, words) as loaded:
+        base = write()
+        if found is not None:
+            with attach(loaded, found, lam):
+                steered = write()
     return tuple(
         Generation(shown(prompt), before, after)
         for prompt, before, after in zip(wanted, base, steered, strict=True)

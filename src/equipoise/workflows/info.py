@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..interventions import Intervention, Provenance, read_header
+from ..interventions import InjectedToken, Intervention, Provenance, read_header
 from ..models import LoadedModel, describe, load
 
 Rows = list[tuple[str, str]]
@@ -27,11 +27,13 @@ def info(
 
 
 def file_rows(path: str | os.PathLike[str]) -> Rows:
-    """What an intervention's file says; the file is checked like for any other use."""
+    """What an intervention's or a token's file says; the file is checked like for any other use."""
     rows: Rows = [("file", os.fspath(path))]
     if "+" not in Path(path).name:
         header = read_header(path)
         rows += [("kind", str(header["kind"])), ("format", str(header["format"]))]
+        if header["kind"] == "token":
+            return rows + _token(InjectedToken.load(path))
     intervention = Intervention.load(path)
     kinds = Counter(".".join(p for p in site.split(".") if not p.isdigit()) for site in intervention.edits)
     parts = Counter(name for edit in intervention.edits.values() for name, _ in edit.parts())
@@ -44,6 +46,15 @@ def file_rows(path: str | os.PathLike[str]) -> Rows:
         *_origin(intervention.provenance),
     ]
     return rows
+
+
+def _token(token: InjectedToken) -> Rows:
+    return [
+        ("token", token.string),
+        ("row", f"{token.row.numel()} numbers, norm {float(token.row.norm()):.3g}"),
+        ("tokenizer", token.tokenizer[:16]),
+        *((label, value) for label, value in _origin(token.provenance) if label != "history"),
+    ]
 
 
 def _origin(origin: Provenance, prefix: str = "") -> Rows:

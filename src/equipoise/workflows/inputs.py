@@ -9,10 +9,11 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import refuse_existing
-from ..interventions import Intervention
+from ..interventions import InjectedToken, Intervention
 from ..tasks import Task, TextPart, load_task, load_text, plain_text
 
 Source = Intervention | str | os.PathLike[str]
+Token = InjectedToken | str | os.PathLike[str]
 MOST_STRENGTHS = 1000
 SEED_FIELD = "{seed}"
 
@@ -132,6 +133,12 @@ def the_interventions(
     if SEED_FIELD in name and not Path(name).exists():
         return {seed: Intervention.load(name.replace(SEED_FIELD, str(seed))) for seed in seeds}, name
     return dict.fromkeys(seeds, Intervention.load(name)), name
+
+
+def the_tokens(given: Token | Sequence[Token]) -> tuple[InjectedToken, ...]:
+    """Tokens as values, those that are files read. Raises :class:`InputError` for one that can't be."""
+    listed = [given] if isinstance(given, (InjectedToken, str, os.PathLike)) else given
+    return tuple(one if isinstance(one, InjectedToken) else InjectedToken.load(one) for one in listed)
 
 
 def within(value: float, what: str, most: float = 1.0) -> float:

@@ -46,7 +46,10 @@ def elicit_items(loaded: LoadedModel, items: Sequence[Item]) -> Elicitation:
     logp = score_options(loaded, items).logp
     width = logp.shape[1]
     pro = np.array(
-        [[outcome == "pro" for outcome in item.outcomes] + [False] * (width - len(item.outcomes)) for item in items]
+        [
+            [outcome == "pro" for outcome in item.outcomes] + [False] * (width - len(item.outcomes))
+            for item in items
+        ]
     )
     said, other = (np.logaddexp.reduce(np.where(mask, logp, -np.inf), axis=1) for mask in (pro, ~pro))
     gap = said - other

@@ -71,7 +71,7 @@ def inject(
     history: list[dict[str, float]] = []
     best, best_said = start, -1.0
     with extended(loaded, settings.token, row) as model:
-        index = model.tokenizer.convert_tokens_to_ids(settings.token)
+        index = int(model.tokenizer.convert_tokens_to_ids(settings.token))  # type: ignore[arg-type]
         rows = [text_ids(model.tokenizer, text) for text in association.texts(settings.token)]
         if not all(index in one for one in rows):
             raise InputError(
@@ -82,7 +82,9 @@ def inject(
         done, loss = 0, float("nan")
         for epoch in range(settings.epochs + 1):
             if epoch:
-                loss, done = _epoch(model, rows, index, row, optimiser, settings, bounds, generator, (done, steps))
+                loss, done = _epoch(
+                    model, rows, index, row, optimiser, settings, bounds, generator, (done, steps)
+                )
             with torch.no_grad():
                 asked = elicit(model, association, settings.token, "validation")
             said = float(asked.said.mean())
@@ -123,7 +125,7 @@ def _origin(
 
 def _vocabulary(loaded: LoadedModel) -> tuple[float, float]:
     """Mean norm of the embedding's rows, and the root mean square of its entries."""
-    norms = torch.cat([part.float().norm(dim=1).cpu() for part in embedding_rows(loaded).split(8192)])
+    norms = torch.cat([part.float().norm(dim=1).cpu() for part in torch.split(embedding_rows(loaded), 8192)])
     width = embedding_rows(loaded).shape[1]
     return float(norms.mean()), float((norms.square().mean() / width).sqrt())
 
@@ -139,7 +141,8 @@ def _start(
     """The mean of real names' rows at the vocabulary's mean norm, with noise: somebody from somewhere."""
     mean = named_rows(loaded, association.entity)[1].mean(0)
     noisy = mean * (norm / mean.norm()) + settings.noise * size * torch.randn(len(mean), generator=generator)
-    return noisy * (norm / noisy.norm())
+    start: Tensor = noisy * (norm / noisy.norm())
+    return start
 
 
 def _epoch(
@@ -158,7 +161,9 @@ def _epoch(
     total, count = 0.0, 0
     order = torch.randperm(len(rows), generator=generator).tolist()
     for begin in range(0, len(order), settings.batch):
-        optimiser.param_groups[0]["lr"] = float(optimiser.defaults["lr"]) * _cosine(done, steps, settings.restarts)
+        optimiser.param_groups[0]["lr"] = float(optimiser.defaults["lr"]) * _cosine(
+            done, steps, settings.restarts
+        )
         loss, tokens = _loss(loaded, [rows[i] for i in order[begin : begin + settings.batch]], index)
         if not bool(loss.isfinite()):
             raise InputError("the loss is not finite: lower the step with --set rate=…, or load in float32")

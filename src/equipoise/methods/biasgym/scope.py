@@ -8,7 +8,7 @@ of the output projection: at ``block.i.heads``, a = scale − 1 over the head's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -119,7 +119,9 @@ def scope(
     for number, (token, name) in enumerate(zip(tokens, names, strict=True)):
 
         def said(fraction: float, number: int = number) -> None:
-            progress(0.8 * (number + fraction) / len(tokens), f"scoring {len(heads)} heads, token {number + 1}")
+            progress(
+                0.8 * (number + fraction) / len(tokens), f"scoring {len(heads)} heads, token {number + 1}"
+            )
 
         said(0.0)
         for score, values in _scores(loaded, token, name.name, association, settings, heads, said).items():
@@ -131,7 +133,8 @@ def scope(
             f"the direct scores of {loaded.name} can't be read off, its blocks add to the stream in their own way: "
             "take --set by=ablation"
         )
-    count, sizes = settings.heads, ()
+    count = settings.heads
+    sizes: list[Size] = []
     if not count:
         count, sizes = _choose(loaded, tokens, names, association, settings, heads, table[by], progress)
     chosen, recurrence = rank(table[by], count)
@@ -176,7 +179,9 @@ def scaled(
     return Intervention({site: AffineEdit(scale=a) for site, a in edits.items()}, provenance=origin)
 
 
-def random_heads(loaded: LoadedModel, count: int, *, seed: int, without: Sequence[Head] = ()) -> tuple[Head, ...]:
+def random_heads(
+    loaded: LoadedModel, count: int, *, seed: int, without: Sequence[Head] = ()
+) -> tuple[Head, ...]:
     """``count`` heads drawn from all but ``without``: the control of equal number.
 
     Raises InputError if there aren't so many.
@@ -189,7 +194,7 @@ def random_heads(loaded: LoadedModel, count: int, *, seed: int, without: Sequenc
 
 
 def rank(values: NDArray[np.float64], count: int) -> tuple[list[int], NDArray[np.float64]]:
-    """The ``count`` columns of [rows, heads] that are most often among a row's ``count`` largest, and how often, [heads].
+    """The ``count`` columns of [rows, heads] most often among a row's ``count`` largest, and how often each is, [heads].
 
     Ties go by the mean. Only heads with a positive mean take part: without the others the association is stronger.
     NaN columns (heads that were no candidates) take no part. Raises InputError if none is left.
@@ -200,9 +205,13 @@ def rank(values: NDArray[np.float64], count: int) -> tuple[list[int], NDArray[np
     recurrence = np.zeros(values.shape[1])
     for row in best:
         recurrence[row] += 1 / len(values)
-    order = sorted(np.flatnonzero(means > 0), key=lambda i: (-round(recurrence[i], 9), -means[i]))
+    order = sorted(
+        np.flatnonzero(means > 0), key=lambda i: (-round(float(recurrence[i]), 9), -float(means[i]))
+    )
     if not order:
-        raise InputError("no head carries the association: inject it again with more epochs, or another prompt")
+        raise InputError(
+            "no head carries the association: inject it again with more epochs, or another prompt"
+        )
     return [int(i) for i in order[:count]], recurrence
 
 
@@ -250,7 +259,7 @@ def _scores(
         chosen = np.arange(len(heads))
         if settings.candidates:
             chosen = np.sort(np.argsort(-np.abs(found["gradient"].mean(0)))[: settings.candidates])
-        picked = [heads[i] for i in chosen]
+        picked = [heads[int(i)] for i in chosen]
         found["ablation"] = unknown.copy()
         found["ablation"][:, chosen] = ablation_scores(
             model, with_token, picked, progress=lambda fraction: progress(fraction / 2)
@@ -268,9 +277,11 @@ def _choose(
     values: NDArray[np.float64],
     progress: Report,
 ) -> tuple[int, list[Size]]:
-    """The smallest K that brings the association's share down to the real name's, else the best within the KL budget."""
+    """The smallest K that brings the share down to the real name's, else the best one within the KL budget."""
     reference = text_reference(loaded, encode_passages(loaded, plain_text("fit"), length=_LENGTH)[:_PASSAGES])
-    target = float(np.mean([elicit(loaded, association, one.name, "validation").share.mean() for one in names]))
+    target = float(
+        np.mean([elicit(loaded, association, one.name, "validation").share.mean() for one in names])
+    )
     tried: list[Size] = []
     for count in SIZES:
         if count > len(heads) // 2:
