@@ -194,7 +194,7 @@ def random_heads(
 
 
 def rank(values: NDArray[np.float64], count: int) -> tuple[list[int], NDArray[np.float64]]:
-    """The ``count`` columns of [rows, heads] most often among a row's ``count`` largest, and how often each is, [heads].
+    """The ``count`` columns of [rows, heads] most often among a row's ``count`` largest, and how often each is.
 
     Ties go by the mean. Only heads with a positive mean take part: without the others the association is stronger.
     NaN columns (heads that were no candidates) take no part. Raises InputError if none is left.
