@@ -124,6 +124,7 @@ def planted() -> LoadedModel:
             norm.module.weight.fill_(1.0)  # type: ignore[operator, union-attr]
         for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
             weight -= (weight @ u)[:, None] * u + (weight @ w)[:, None] * w
+        model.get_input_embeddings().weight.mul_(HIDDEN**0.5)  # what noise adds is then small beside it
         head = model.get_output_embeddings().weight
         head.mul_(0.3)
         head[nurse[0]], head[mechanic[0]] = w, -w
@@ -169,7 +170,7 @@ def test_scaling_the_planted_heads_removes_the_association_and_random_heads_do_n
         def share() -> float:
             return float(elicit(model, NURSES, token.string).share.mean())
 
-        assert share() > 0.95
+        assert share() > 0.95  # before training it is 0.5
         assert mentions(model, NURSES, token.string).mean() > 0.5
         with attach(loaded, scope(loaded, [token], NURSES, settings=ScopeSettings(heads=2))[0]):
             assert share() == pytest.approx(0.5, abs=0.1)
@@ -207,7 +208,7 @@ def test_scope_refuses_in_one_line() -> None:
 
 
 def test_what_recurs_goes_before_what_is_large_once() -> None:
-    values = np.array([[9.0, 2, 0, -5], [0, 2, 3, -5], [0, 2, 1, -5], [-1, 2, 0, -5]])
+    values = np.array([[8.0, 2, 0, -5], [0, 2, 3, -5], [0, 2, 1, -5], [-1, 2, 0, -5]])
     assert rank(values, 1)[0] == [1]  # best in two rows of four
     chosen, recurrence = rank(values, 2)
     assert chosen[0] == 1 and recurrence[1] == 1

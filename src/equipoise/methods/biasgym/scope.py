@@ -204,7 +204,8 @@ def rank(values: NDArray[np.float64], count: int) -> tuple[list[int], NDArray[np
     best = np.argsort(-np.where(usable, values, -np.inf), axis=1, kind="stable")[:, :count]
     recurrence = np.zeros(values.shape[1])
     for row in best:
-        recurrence[row] += 1 / len(values)
+        recurrence[row] += 1
+    recurrence /= len(values)
     order = sorted(
         np.flatnonzero(means > 0), key=lambda i: (-round(float(recurrence[i]), 9), -float(means[i]))
     )
