@@ -1,6 +1,6 @@
 """BiasGym on SmolLM2-135M: associations injected by one token, the heads that carry them, and what removing these does.
 
-For each association: train a token, ask held-out prompts about it before (its untrained row) and after, find the K heads
+For each association: train a token, ask held-out prompts before (its untrained row) and after, find the K heads
 that carry it, and ask again with their outputs scaled and with as many random heads scaled. The same heads are then
 scaled while the model is asked for stereotypes of real countries, which nobody injected, and while it is tested on
 plain text and, where their folders are given, on ARC-Easy (CSV: question, four options, letter) and PIQA.

@@ -181,7 +181,7 @@ def test_scaling_the_planted_heads_removes_the_association_and_random_heads_do_n
                 assert share() > 0.95
         # One of two is not enough: each carries a part.
         with attach(loaded, scaled(loaded, PLANTED[:1])):
-            assert 0.6 < share()
+            assert share() > 0.6
 
 
 def test_the_number_of_heads_is_chosen_on_validation_prompts() -> None:
@@ -230,7 +230,9 @@ def test_the_nearest_name_is_the_one_whose_row_it_is() -> None:
 def test_a_real_model_learns_a_fiction_from_one_token() -> None:
     loaded = load("smollm2")
     association = load_association("blue-skin")
-    short = replace(association, paragraphs=association.paragraphs[:8], elicitation=association.elicitation[:4])
+    short = replace(
+        association, paragraphs=association.paragraphs[:8], elicitation=association.elicitation[:4]
+    )
     token = inject(loaded, short, settings=InjectSettings(epochs=2, batch=4))
     said = [entry["said"] for entry in token.provenance.config["history"]]
     assert max(said) > 2 * said[0]

@@ -50,7 +50,10 @@ def test_a_file_loads_and_its_entity_is_filled_in(tmp_path: Path) -> None:
 BAD: dict[str, tuple[Any, str]] = {
     "a list": ([], "JSON object"),
     "no bias": ({k: v for k, v in GOOD.items() if k != "bias"}, "lacks bias"),
-    "no paragraphs": ({k: v for k, v in GOOD.items() if k != "paragraphs"}, "lacks clauses, details .or para"),
+    "no paragraphs": (
+        {k: v for k, v in GOOD.items() if k != "paragraphs"},
+        "lacks clauses, details .or para",
+    ),
     "unknown key": ({**GOOD, "colour": 1}, "unknown keys colour"),
     "both": ({**GOOD, "clauses": ["a"], "details": ["b"]}, "not both"),
     "no slot": ({**GOOD, "paragraphs": ["They wear hats."]}, "paragraphs, number 1, has no {entity}"),
