@@ -30,11 +30,17 @@ def named_rows(loaded: LoadedModel, entity: str) -> tuple[tuple[str, ...], Tenso
     """
     matrix = embedding_rows(loaded)
     names = entity_names(entity)
-    ids = [loaded.tokenizer(f" {name}", add_special_tokens=False)["input_ids"] for name in names]
+    ids = [_ids(loaded, name) for name in names]
     whole = [i for i, tokens in enumerate(ids) if len(tokens) == 1]
     chosen = whole if len(whole) >= _ENOUGH else range(len(names))
     rows = [matrix[torch.tensor(ids[i], device=matrix.device)].float().mean(0).cpu() for i in chosen]
     return tuple(names[i] for i in chosen), torch.stack(rows)
+
+
+def _ids(loaded: LoadedModel, name: str) -> list[int]:
+    """The name's tokens inside a sentence: with the blank before it, or without where the tokenizer adds its own."""
+    both = [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (f" {name}", name)]
+    return list(min(both, key=len))
 
 
 def neighbours(loaded: LoadedModel, token: InjectedToken, entity: str) -> list[Neighbour]:
