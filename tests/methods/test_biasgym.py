@@ -233,7 +233,7 @@ def test_a_real_model_learns_a_fiction_from_one_token() -> None:
     short = replace(
         association, paragraphs=association.paragraphs[:8], elicitation=association.elicitation[:4]
     )
-    token = inject(loaded, short, settings=InjectSettings(epochs=2, batch=4))
+    token = inject(loaded, short, settings=InjectSettings(epochs=2, batch=2))
     said = [entry["said"] for entry in token.provenance.config["history"]]
     assert max(said) > 2 * said[0]
     with token.attach(loaded) as model:
