@@ -23,7 +23,7 @@ from timing import write
 import equipoise as eq
 from equipoise.interventions import InjectedToken, Intervention, attach, extended
 from equipoise.methods import biasgym
-from equipoise.metrics import Estimate
+from equipoise.metrics import Bootstrap, Estimate, Judgements, accuracy
 from equipoise.scoring import score_options
 from equipoise.tasks import Association, Item, entity_names, load_association, plain_text
 from equipoise.workflows.measure import PlainText
@@ -58,6 +58,18 @@ def asked(loaded: eq.LoadedModel, association: Association, entity: str) -> dict
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     like = runs[0]["like"]
     return {key: shown(estimate([run[key] for run in runs], like)) for key in ("said", "share", "mentions")}
+
+
+def changes(runs: Sequence[dict[str, Any]], before: dict[str, Any]) -> dict[str, Any]:
+    """Paired differences on the same prompts, resampled together."""
+    like = before["like"]
+    clusters = [(name,) for name in like.groups], like.templates
+    found = {}
+    for key in ("said", "share", "mentions"):
+        after = [Judgements(np.clip(run[key], 0, 1), *clusters) for run in runs]
+        reference = [Judgements(np.clip(before[key], 0, 1), *clusters)] * len(runs)
+        found[key] = shown(Bootstrap.over(*after).difference(accuracy, after, reference))
+    return found
 
 
 def under(loaded: eq.LoadedModel, edit: Intervention | None, strength: float = 1.0) -> Any:
@@ -163,6 +175,7 @@ def one(
     ]
     states = {"after": [(None, 0.0)], "scaled 0.5": [(edit, 0.5)], "scaled": [(edit, 1.0)]}
     states["random"] = [(control, 1.0) for control in controls]
+    untouched: dict[str, Any] = {}
     for state, edits in states.items():
         runs, costs = [], []
         for change, strength in edits:
@@ -171,6 +184,10 @@ def one(
                     runs.append(asked(model, association, token.string))
                 costs.append(text_cost(text, loaded))
         found[state] = summary(runs)
+        if state == "after":
+            untouched = runs[0]
+        else:
+            found[state]["changes"] = changes(runs, untouched)
         found[state] |= {key: round(float(np.mean([c[key] for c in costs])), 4) for key in costs[0]}
     with under(loaded, edit):
         found["real stereotypes, scaled"] = real_stereotypes(loaded)
