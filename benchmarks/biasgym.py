@@ -23,7 +23,7 @@ from timing import write
 import equipoise as eq
 from equipoise.interventions import InjectedToken, Intervention, attach, extended
 from equipoise.methods import biasgym
-from equipoise.metrics import Bootstrap, Estimate, Judgements, accuracy
+from equipoise.metrics import Bootstrap, Estimate, Shares, mean_share
 from equipoise.scoring import score_options
 from equipoise.tasks import Association, Item, entity_names, load_association, plain_text
 from equipoise.workflows.measure import PlainText
@@ -62,13 +62,12 @@ def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def changes(runs: Sequence[dict[str, Any]], before: dict[str, Any]) -> dict[str, Any]:
     """Paired differences on the same prompts, resampled together."""
-    like = before["like"]
-    clusters = [(name,) for name in like.groups], like.templates
+    groups = before["like"].groups
     found = {}
     for key in ("said", "share", "mentions"):
-        after = [Judgements(np.clip(run[key], 0, 1), *clusters) for run in runs]
-        reference = [Judgements(np.clip(before[key], 0, 1), *clusters)] * len(runs)
-        found[key] = shown(Bootstrap.over(*after).difference(accuracy, after, reference))
+        after = [Shares(np.clip(run[key], 0, 1), groups) for run in runs]
+        reference = [Shares(np.clip(before[key], 0, 1), groups)] * len(runs)
+        found[key] = shown(Bootstrap.over(*after).difference(mean_share, after, reference))
     return found
 
 

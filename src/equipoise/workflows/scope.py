@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..files import refuse_existing, write_atomic
 from ..interventions import InjectedToken, Intervention, attach
 from ..methods import biasgym
-from ..metrics import Bootstrap, Estimate, Judgements, TooFewClusters, accuracy
+from ..metrics import Bootstrap, Estimate, Shares, TooFewClusters, mean_share
 from ..models import LoadedModel, describe, load
 from ..reports import render_heads
 from ..tasks import Association, load_association, plain_text
@@ -224,11 +224,13 @@ def _under(loaded: LoadedModel, edit: Intervention | None, act: Callable[[], Non
 
 
 def estimate(runs: Sequence[NDArray[np.float64]], like: biasgym.Elicitation) -> Estimate:
-    """The mean over prompts and runs of values in [0, 1], prompts and leads resampled; too few of them: no interval."""
-    groups = [(name,) for name in like.groups]
-    samples = [Judgements(np.clip(values, 0, 1), groups, like.templates) for values in runs]
+    """The mean over prompts and runs of values in [0, 1], whole prompts with their leads resampled.
+
+    Too few of them give no interval.
+    """
+    samples = [Shares(np.clip(values, 0, 1), like.groups) for values in runs]
     try:
-        return Bootstrap.over(*samples).estimate(accuracy, samples)
+        return Bootstrap.over(*samples).estimate(mean_share, samples)
     except TooFewClusters:
         value = float(np.mean([values.mean() for values in runs]))
         return Estimate(value, float("nan"), float("nan"), sum(len(values) for values in runs))

@@ -24,14 +24,13 @@ class Elicitation:
         said: P(one of the association's words | prompt), over everything the model could say.
         share: the same given that it or a counterfactual word is said, in [0, 1].
         gap: ln P(association's words) − ln P(counterfactual words), nats.
-        groups, templates: the prompt and its lead, the clusters of intervals.
+        groups: the prompt without its lead, the clusters of intervals.
     """
 
     said: NDArray[np.float64]
     share: NDArray[np.float64]
     gap: NDArray[np.float64]
     groups: tuple[str, ...]
-    templates: tuple[str, ...]
 
 
 def elicit(
@@ -58,7 +57,6 @@ def elicit_items(loaded: LoadedModel, items: Sequence[Item]) -> Elicitation:
         share=np.asarray(1 / (1 + np.exp(-gap))),
         gap=gap,
         groups=tuple(item.groups[0] for item in items),
-        templates=tuple(item.template for item in items),
     )
 
 
