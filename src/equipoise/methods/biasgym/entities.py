@@ -39,8 +39,10 @@ def named_rows(loaded: LoadedModel, entity: str) -> tuple[tuple[str, ...], Tenso
 
 def _ids(loaded: LoadedModel, name: str) -> list[int]:
     """The name's tokens inside a sentence: with the blank before it, or without where the tokenizer adds its own."""
-    both = [loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (f" {name}", name)]
-    return list(min(both, key=len))
+    inside, alone = (
+        list(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (f" {name}", name)
+    )
+    return alone if len(alone) < len(inside) else inside
 
 
 def neighbours(loaded: LoadedModel, token: InjectedToken, entity: str) -> list[Neighbour]:
