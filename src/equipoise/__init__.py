@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analysis import Detector
     from .errors import InputError
-    from .interventions import AffineEdit, Intervention, attach
+    from .interventions import AffineEdit, InjectedToken, Intervention, attach
     from .models import LoadedModel, load
     from .reports import Results
-    from .tasks import Item, Statement, Task, load_statements, load_task
-    from .workflows import audit, compare, convert, demo, fit, generate, info, probe
+    from .tasks import Association, Item, Statement, Task, load_association, load_statements, load_task
+    from .workflows import audit, compare, convert, demo, fit, generate, info, inject, probe, scope
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
     "AffineEdit": "interventions",
+    "Association": "tasks",
     "Detector": "analysis",
+    "InjectedToken": "interventions",
     "InputError": "errors",
     "Intervention": "interventions",
     "Item": "tasks",
@@ -34,15 +36,20 @@ _HOMES = {
     "fit": "workflows",
     "generate": "workflows",
     "info": "workflows",
+    "inject": "workflows",
     "load": "models",
+    "load_association": "tasks",
     "load_statements": "tasks",
     "load_task": "tasks",
     "probe": "workflows",
+    "scope": "workflows",
 }
 
 __all__ = [
     "AffineEdit",
+    "Association",
     "Detector",
+    "InjectedToken",
     "InputError",
     "Intervention",
     "Item",
@@ -58,10 +65,13 @@ __all__ = [
     "fit",
     "generate",
     "info",
+    "inject",
     "load",
+    "load_association",
     "load_statements",
     "load_task",
     "probe",
+    "scope",
 ]
 
 

@@ -2,6 +2,15 @@
 
 from .activations import Reading, activations, states_of
 from .detector import Detector
+from .heads import (
+    Contrast,
+    Head,
+    ablation_scores,
+    all_heads,
+    direct_scores,
+    gradient_scores,
+    logit_gaps,
+)
 from .norms import typical_norms
 from .probes import (
     LayerProbe,
@@ -19,19 +28,26 @@ from .probes import (
 from .watch import Watch
 
 __all__ = [
+    "Contrast",
     "Detector",
+    "Head",
     "LayerProbe",
     "Linear",
     "ProbeSettings",
     "Reading",
     "Watch",
+    "ablation_scores",
     "activations",
+    "all_heads",
     "best_site",
     "cross_validate",
+    "direct_scores",
     "fit_linear",
+    "gradient_scores",
     "group_folds",
     "held_out",
     "judgements",
+    "logit_gaps",
     "probe_site",
     "shuffled",
     "states_of",

@@ -6,7 +6,7 @@ import typer
 
 from ..errors import InputError
 from .app import app
-from .options import Device, Dtype, FileOfSeeds, Force, Model, Tasks
+from .options import Device, Dtype, FileOfSeeds, Force, Model, Tasks, TokenFiles
 from .show import progress_line, show_results
 
 
@@ -17,6 +17,7 @@ def audit(
     task: Tasks,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="For results.json and report.html.")],
     intervention: FileOfSeeds = None,
+    tokens: TokenFiles = None,
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
     ] = "0:1:0.1",
@@ -50,6 +51,7 @@ def audit(
             model,
             task,
             intervention=intervention,
+            tokens=tokens or (),
             strengths=parse_strengths(strengths),
             seeds=parse_seeds(seeds),
             target=target,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Model, Seed
+from .options import Device, Dtype, File, Model, Seed, TokenFiles
 from .show import show_rows
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def generate(
     model: Model,
     prompt: Annotated[list[str], typer.Option("--prompt", metavar="TEXT", help="May be repeated.")],
     intervention: File = None,
+    tokens: TokenFiles = None,
     strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
     detect: Annotated[
         str | None,
@@ -40,6 +41,7 @@ def generate(
         model,
         [({"role": "user", "content": text},) if chat and text else text for text in prompt],
         intervention=intervention,
+        tokens=tokens or (),
         strength=strength,
         detect=detect,
         max_new_tokens=max_new_tokens,

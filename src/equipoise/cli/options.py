@@ -26,6 +26,10 @@ FileOfSeeds = Annotated[
         help="A .safetensors file, or a sum, a+b. {seed} in it stands for each seed.",
     ),
 ]
+TokenFiles = Annotated[
+    list[str] | None,
+    typer.Option("--tokens", metavar="FILE", help="A token that inject made; may be repeated."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exist.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")]
 Device = Annotated[str | None, typer.Option("--device", help="For example cpu or cuda:0.")]

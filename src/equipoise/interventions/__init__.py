@@ -12,11 +12,14 @@ from .provenance import Provenance
 from .strength import Strength
 from .sums import added, meeting
 from .terms import LiveEdit
+from .token import InjectedToken, attach_tokens
+from .vocabulary import embedding_rows, extended, tokenizer_hash
 
 __all__ = [
     "SCOPES",
     "AffineEdit",
     "Attached",
+    "InjectedToken",
     "Intervention",
     "LiveAttached",
     "LiveEdit",
@@ -27,10 +30,14 @@ __all__ = [
     "answers_start",
     "attach",
     "attach_live",
+    "attach_tokens",
     "capture",
     "convert_dso_pt",
+    "embedding_rows",
+    "extended",
     "meeting",
     "read_header",
     "refuse_steered",
     "split_sum",
+    "tokenizer_hash",
 ]

@@ -1,6 +1,6 @@
 """Methods: each finds an intervention, ``fit(model, task) -> Intervention``. Adding one is adding one file."""
 
-from . import caa, dso, iti, leace, mean_difference, mean_projection, prompting, random
+from . import biasgym, caa, dso, iti, leace, mean_difference, mean_projection, prompting, random
 from .files import load_mitigation
 from .mitigation import Mitigation, Prompting, Steering
 
@@ -21,6 +21,7 @@ __all__ = [
     "Mitigation",
     "Prompting",
     "Steering",
+    "biasgym",
     "caa",
     "dso",
     "iti",

@@ -16,6 +16,7 @@ from .clusters import Sample, Statistic, TooFewClusters
 from .intervals import Bootstrap, Estimate
 from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
 from .responses import UNANSWERED, Judgements, Responses
+from .shares import Shares, mean_share
 from .text import Texts, kl_to_base, perplexity
 from .within_budget import Candidate, best_within, crossing, vertex
 
@@ -30,6 +31,7 @@ __all__ = [
     "Recommendation",
     "Responses",
     "Sample",
+    "Shares",
     "Statistic",
     "Texts",
     "TooFewClusters",
@@ -44,6 +46,7 @@ __all__ = [
     "greedy_per_occupation_bias",
     "greedy_stereotype_gap",
     "kl_to_base",
+    "mean_share",
     "per_group_bias",
     "per_occupation_bias",
     "perplexity",

@@ -3,6 +3,7 @@
 from .comparison import AtBudget, Compared, Comparison
 from .comparison_page import figure_comparison
 from .comparison_tables import comparison_table
+from .heads import head_tables, render_heads
 from .page import figure_tradeoff, render_page
 from .probe_page import probe_table, render_probes
 from .probes import CategoryProbes, ProbeResults
@@ -25,7 +26,9 @@ __all__ = [
     "comparison_table",
     "figure_comparison",
     "figure_tradeoff",
+    "head_tables",
     "probe_table",
+    "render_heads",
     "render_page",
     "render_probes",
 ]

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..errors import InputError
 from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
 from ..tasks import Item
@@ -115,6 +116,9 @@ def batch_logprobs(
             torch.arange(rows, device=hidden.device), (last - prefix).to(hidden.device)
         ].contiguous()
         next_token = head_logprobs(loaded, states)
+        for wanted in (batch.first, batch.rest):
+            if wanted is not None:
+                refuse_unsayable(wanted, next_token)
         logp = next_token.gather(1, batch.first.to(next_token.device))
         if batch.rest is not None and batch.rest_valid is not None:
             cache = output.past_key_values
@@ -129,6 +133,15 @@ def batch_logprobs(
             logp = logp + total.reshape(rows, width).to(logp.device)
     missing = ~batch.valid.to(logp.device)
     return logp.masked_fill(missing, float("-inf")), next_token.argmax(1)
+
+
+def refuse_unsayable(ids: Tensor, logits: Tensor) -> None:
+    """Raise :class:`InputError` if a token to be scored has no logit: an injected token is never said."""
+    if int(ids.max()) >= logits.shape[-1]:
+        raise InputError(
+            "an answer or a text to be scored has an injected token in it, which the model reads but never says: "
+            "put it into prompts only"
+        )
 
 
 def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cache: bool = False) -> Any:

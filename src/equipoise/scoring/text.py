@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
-from .answers import head_logprobs, run_backbone
+from .answers import head_logprobs, refuse_unsayable, run_backbone
 from .encoding import opening_ids, plain_ids, text_ids
 
 # A full vocabulary of log-probabilities a token: what bounds memory is the number of tokens at a time.
@@ -108,6 +108,7 @@ def score_text(loaded: LoadedModel, reference: TextReference, *, before: str = "
                 now = head_logprobs(loaded, after[part])
                 then = head_logprobs(loaded, unsteered[part].to(after.device))
                 wanted = targets.reshape(-1)[part][:, None]
+                refuse_unsayable(batch, now)
                 parts_nll.append(-now.gather(1, wanted)[:, 0])
                 # Where nothing moved the difference is exactly zero, and so is the divergence.
                 parts_kl.append((now.exp() * (now - then)).sum(1))

@@ -1,5 +1,6 @@
 """Data turned into items: a prompt, its answer options, groups, and what each option would say about them."""
 
+from .associations import Association, association_names, entity_names, load_association
 from .coreference import Coreference
 from .fingerprint import fingerprint
 from .item import Item, Message, Part, Prompt
@@ -15,6 +16,7 @@ from .winobias import WinoBias
 from .winogender import WinoGender
 
 __all__ = [
+    "Association",
     "Coreference",
     "FreeTextItem",
     "Item",
@@ -33,11 +35,14 @@ __all__ = [
     "Toxicity",
     "WinoBias",
     "WinoGender",
+    "association_names",
     "blocks",
     "categories_of",
     "check_statements",
+    "entity_names",
     "fingerprint",
     "load_any_task",
+    "load_association",
     "load_prompt_task",
     "load_statements",
     "load_task",

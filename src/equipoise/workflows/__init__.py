@@ -7,10 +7,13 @@ from .demo import demo
 from .fit import fit
 from .generate import generate
 from .info import info
+from .inject import inject
 from .probe import Probed, probe
+from .scope import ScopeResult, scope
 
 __all__ = [
     "Probed",
+    "ScopeResult",
     "audit",
     "compare",
     "convert",
@@ -18,7 +21,9 @@ __all__ = [
     "fit",
     "generate",
     "info",
+    "inject",
     "probe",
+    "scope",
     "write_comparison",
     "write_results",
 ]

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import InputError
 from ..files import write_atomic
+from ..interventions import attach_tokens
 from ..methods.mitigation import Steering
 from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
@@ -20,6 +21,7 @@ from .estimates import Intervals, Measured, draw_items, draw_text
 from .generate import generate, sample_prompts
 from .inputs import (
     Source,
+    Token,
     check_seeds,
     check_strengths,
     free_outputs,
@@ -27,6 +29,7 @@ from .inputs import (
     the_mitigations,
     the_tasks,
     the_text,
+    the_tokens,
     within,
 )
 from .measure import Answers, Asked, PlainText, Questions, TextMeasure, measure_at
@@ -50,6 +53,7 @@ def audit(
     tasks: str | Task | Sequence[str | Task],
     *,
     intervention: Source | Mapping[int, Source] | None = None,
+    tokens: Token | Sequence[Token] = (),
     strengths: Sequence[float] = GRID,
     seeds: Sequence[int] = (0,),
     target: float = 0.05,
@@ -76,6 +80,7 @@ def audit(
         intervention: a value (or any mitigation, such as :class:`equipoise.methods.Prompting`), a file, a sum of
             files, a file name with ``{seed}`` in it, or a mapping from seed to any of these (an intervention fitted
             on each seed's split). None measures the base model alone.
+        tokens: injected tokens or their files, which the tasks' prompts may name.
         strengths: λ ≥ 0; the base model, λ = 0, is always measured.
         seeds: each decides a split. Several give each seed's numbers, and their mean as the runs without a seed.
         target, kl_budget, accuracy_drop: what the recommended strength must reach and may cost: per-occupation
@@ -112,45 +117,47 @@ def audit(
     contenders = _contenders(intervention, the_seeds, file)
     settings = _settings(contenders, grid, keep)
     chosen_tasks = the_tasks(tasks)
+    words = the_tokens(tokens)
     heldout = tuple(Questions.of(task, the_seeds, limit) for task in chosen_tasks)
     texts, text_name = the_text(text, "report")
     item_draws = [draw_items(part_of_task, level) for part_of_task in heldout]
     progress(0.0, "loading the model")
-    loaded = load(source, dtype=dtype, device=device)
-    for contender in contenders:
-        for one, _ in contender.distinct():
-            one.check(loaded)
-    asked = tuple(Asked.of(loaded, part_of_task) for part_of_task in heldout)
-    plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
-    text_draws = draw_text(plain.names, level)
-    intervals = [
-        Intervals(*draws, text_draws, part_of_task.task.exhaustive)
-        for part_of_task, draws in zip(heldout, item_draws, strict=True)
-    ]
-    subject = Subject(loaded, asked, plain, the_seeds, contenders)
+    with attach_tokens(load(source, dtype=dtype, device=device), words) as loaded:
+        for contender in contenders:
+            for one, _ in contender.distinct():
+                one.check(loaded)
+        asked = tuple(Asked.of(loaded, part_of_task) for part_of_task in heldout)
+        plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
+        text_draws = draw_text(plain.names, level)
+        intervals = [
+            Intervals(*draws, text_draws, part_of_task.task.exhaustive)
+            for part_of_task, draws in zip(heldout, item_draws, strict=True)
+        ]
+        subject = Subject(loaded, asked, plain, the_seeds, contenders)
 
-    measured = _measure(subject, settings, part(progress, 0.02, 0.85))
-    runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
-    advice = recommend(points, budgets) if contenders else None
-    progress(0.95, "generating")
-    generations, sampling = _generations(subject, advice)
-    results = Results(
-        model=describe(loaded).as_dict(),
-        seeds=the_seeds,
-        runs=tuple(runs),
-        recommendation=None if advice is None else _advice(advice, contenders[0]),
-        level=level,
-        equipoise=equipoise_version(),
-        generations=generations,
-        command=command,
-        extra={
-            "versions": versions(),
-            "tasks": {task.name: task.summary() for task in chosen_tasks},
-            "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
-            "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
-            "sampling": sampling,
-        },
-    )
+        measured = _measure(subject, settings, part(progress, 0.02, 0.85))
+        runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
+        advice = recommend(points, budgets) if contenders else None
+        progress(0.95, "generating")
+        generations, sampling = _generations(subject, advice)
+        results = Results(
+            model=describe(loaded).as_dict(),
+            seeds=the_seeds,
+            runs=tuple(runs),
+            recommendation=None if advice is None else _advice(advice, contenders[0]),
+            level=level,
+            equipoise=equipoise_version(),
+            generations=generations,
+            command=command,
+            extra={
+                "versions": versions(),
+                "tasks": {task.name: task.summary() for task in chosen_tasks},
+                "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
+                "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
+                "sampling": sampling,
+                **({"tokens": [word.string for word in words]} if words else {}),
+            },
+        )
     if folder is not None:
         write_results(results, folder, force=force)
     progress(1.0, "done")

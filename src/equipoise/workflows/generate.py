@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .. import scoring
 from ..analysis import Detector
 from ..errors import InputError
+from ..interventions import attach_tokens
 from ..methods.mitigation import Steering
 from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import Item, Prompt
 from .detect import generate_detected, the_detector
-from .inputs import Source, check_strengths, the_mitigations
+from .inputs import Source, Token, check_strengths, the_mitigations, the_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,6 +28,7 @@ def generate(
     prompts: str | Sequence[Prompt],
     *,
     intervention: Source | None = None,
+    tokens: Token | Sequence[Token] = (),
     strength: float = 1.0,
     detect: Detector | str | os.PathLike[str] | None = None,
     max_new_tokens: int = 40,
@@ -41,6 +43,7 @@ def generate(
         source: see :func:`equipoise.models.load`.
         prompts: a text, or several prompts.
         intervention: a value (or any mitigation), a file, or a sum of files.
+        tokens: injected tokens or their files, which the prompts may name.
         strength: λ ≥ 0.
         detect: a detector, or its file: the intervention acts only where it fires, token by token, and each result has
             a ``detection``, the detector's scores of the prompt and of both completions.
@@ -59,37 +62,25 @@ def generate(
     (lam,) = check_strengths([strength])
     detector = None if detect is None else the_detector(detect)
     found = None if intervention is None else the_mitigations(intervention, [0])[0][0]
-    loaded = load(source, dtype=dtype, device=device)
-    if found is not None:
-        found.check(loaded)
-
-    if detector is not None:
-        if found is not None and not isinstance(found, Steering):
-            raise InputError(
-                "a detector turns one intervention on and off: give a fitted file, or a sum of one scope"
-            )
-        return generate_detected(
-            loaded,
-            wanted,
-            [shown(prompt) for prompt in wanted],
-            detector,
-            None if found is None else found.intervention,
-            lam,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            seed=seed,
+    words = the_tokens(tokens)
+    if detector is not None and found is not None and not isinstance(found, Steering):
+        raise InputError(
+            "a detector turns one intervention on and off: give a fitted file, or a sum of one scope"
         )
-
-    def write(asked: Sequence[Prompt]) -> list[str]:
-        return scoring.generate(
-            loaded, asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
-        )
-
-    base = write(wanted)
-    steered: Sequence[str | None] = [None] * len(wanted)
-    if found is not None:
-        with found.attach(loaded, lam):
-            steered = write([found.rewrite(prompt, lam) for prompt in wanted])
+    sampling: Any = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+    with attach_tokens(load(source, dtype=dtype, device=device), words) as loaded:
+        if found is not None:
+            found.check(loaded)
+        if detector is not None:
+            edit = found.intervention if isinstance(found, Steering) else None
+            names = [shown(prompt) for prompt in wanted]
+            return generate_detected(loaded, wanted, names, detector, edit, lam, **sampling)
+        base = scoring.generate(loaded, wanted, **sampling)
+        steered: Sequence[str | None] = [None] * len(wanted)
+        if found is not None:
+            asked = [found.rewrite(prompt, lam) for prompt in wanted]
+            with found.attach(loaded, lam):
+                steered = scoring.generate(loaded, asked, **sampling)
     return tuple(
         Generation(shown(prompt), before, after)
         for prompt, before, after in zip(wanted, base, steered, strict=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..analysis import Detector
-from ..interventions import Intervention, Provenance, read_header
+from ..interventions import InjectedToken, Intervention, Provenance, read_header
 from ..methods import Prompting, load_mitigation
 from ..models import LoadedModel, describe, load
 
@@ -30,13 +30,15 @@ def info(
 
 
 def file_rows(path: str | os.PathLike[str]) -> Rows:
-    """What the file of an intervention, an instruction or a detector says; it is checked like for any other use."""
+    """What the file of an intervention, instruction, detector or token says; it is checked like for any other use."""
     rows: Rows = [("file", os.fspath(path))]
     if "+" not in Path(path).name:
         header = read_header(path)
         if header["kind"] == "detector":
             return [*rows, *_detector(Detector.load(path))]
         rows += [("kind", str(header["kind"])), ("format", str(header["format"]))]
+        if header["kind"] == "token":
+            return rows + _token(InjectedToken.load(path))
     found = load_mitigation(path)
     if isinstance(found, Prompting):
         return [*rows, ("instruction", found.instruction), *_origin(found.provenance)]
@@ -61,6 +63,15 @@ def _detector(detector: Detector) -> Rows:
         ("reads", f"{detector.reading} token{'s' if detector.reading == 'mean' else ''} at {detector.site}"),
         ("fires above", f"P(biased) = {detector.threshold:g}"),
         *_origin(detector.provenance),
+    ]
+
+
+def _token(token: InjectedToken) -> Rows:
+    return [
+        ("token", token.string),
+        ("row", f"{token.row.numel()} numbers, norm {float(token.row.norm()):.3g}"),
+        ("tokenizer", token.tokenizer[:16]),
+        *((label, value) for label, value in _origin(token.provenance) if label != "history"),
     ]
 
 

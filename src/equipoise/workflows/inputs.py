@@ -11,12 +11,13 @@ from pathlib import Path
 
 from ..errors import InputError, InputWarning
 from ..files import refuse_existing
-from ..interventions import Intervention, meeting, split_sum
-from ..methods import load_mitigation
+from ..interventions import InjectedToken, Intervention, meeting, split_sum
+from ..methods import Steering, load_mitigation
 from ..methods.mitigation import Mitigation, as_mitigation, together
 from ..tasks import Task, TextPart, load_task, load_text, plain_text
 
 Source = Intervention | Mitigation | str | os.PathLike[str]
+Token = InjectedToken | str | os.PathLike[str]
 MOST_STRENGTHS = 1000
 SEED_FIELD = "{seed}"
 
@@ -179,6 +180,12 @@ def warn_of_meeting(terms: Sequence[tuple[str, Mitigation]]) -> None:
                 stacklevel=2,
             )
             return
+
+
+def the_tokens(given: Token | Sequence[Token]) -> tuple[InjectedToken, ...]:
+    """Tokens as values, those that are files read. Raises :class:`InputError` for one that can't be."""
+    listed = [given] if isinstance(given, (InjectedToken, str, os.PathLike)) else given
+    return tuple(one if isinstance(one, InjectedToken) else InjectedToken.load(one) for one in listed)
 
 
 def within(value: float, what: str, most: float = 1.0) -> float:
