@@ -55,7 +55,7 @@ def run(oracle: Any, layers: int, budget: Budget, **dial: Any) -> Chosen:
     ]
     values = {"fixed": None, "guess": 0.1, **dial}
     return select(
-        oracle, lambda: oracle, [line], budget=budget, dial=Dial("m", **values), say=lambda *_: None
+        lambda: oracle, lambda: oracle, [line], budget=budget, dial=Dial("m", **values), say=lambda *_: None
     )
 
 
