@@ -12,10 +12,10 @@ from tiny import tiny
 from equipoise.errors import InputError
 from equipoise.interventions import Intervention
 from equipoise.methods import caa, iti
+from equipoise.methods.batches import balanced
 from equipoise.methods.contrast import Contrast
 from equipoise.methods.directions import mean_direction
 from equipoise.methods.heads import probe_heads
-from equipoise.methods.sampling import balanced
 from equipoise.models import LoadedModel, hidden_of
 from equipoise.tasks import Item
 
@@ -29,7 +29,7 @@ def llama() -> LoadedModel:
 
 def pairs_of(seed: int = 0) -> list[Item]:
     items = [item for item in TinyTask().split(seed).train if item.part == "ambiguous"]
-    return [items[i] for i in balanced(items, PAIRS, seed, 0)]
+    return [items[i] for i in balanced(items, PAIRS, seed, 0, whole=True)]
 
 
 def texts(items: list[Item], outcome: str) -> list[str]:

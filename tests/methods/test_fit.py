@@ -12,6 +12,7 @@ from tiny import ARCHITECTURES, tiny
 
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, attach_live, refuse_steered
+from equipoise.methods.batches import balanced, block_mean
 from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
 from equipoise.methods.dso.working_copy import working_copy
 from equipoise.methods.sampling import balanced, block_mean

@@ -16,9 +16,9 @@ from ..models import LoadedModel
 from ..scoring import encode_passages
 from ..tasks import Item, Task, fingerprint, plain_text
 from ..versions import versions
+from .batches import balanced
 from .evaluation import in_evaluation
 from .progress import Progress, Report
-from .sampling import balanced
 from .selection import Budget, Candidate, Chosen, Dial, select
 from .validation import Validation
 
@@ -55,7 +55,15 @@ class Ground:
     report: Report
 
     def pairs(self, number: int) -> list[Item]:
+<<<<<<< HEAD
         """About ``number`` ambiguous training items, every group as often as the others, in whole blocks."""
+=======
+        """About ``number`` ambiguous training items, every group as often as the others.
+
+        What is counterbalanced (order, pronoun) comes whole, so that a preference for a position or a word cancels in
+        the means of pairs.
+        """
+>>>>>>> 1294c3d (Pairs and validation items: what is counterbalanced comes whole)
         return [self.train[i] for i in balanced(self.train, number, self.seed, 0, whole=True)]
 
     def held_pairs(self, number: int) -> list[Item]:
@@ -161,7 +169,7 @@ def refuse_without_stereotype(method: str, task: Task) -> None:
 
 
 def some_of_each(items: Sequence[Item], sizes: Mapping[str, int], seed: int) -> list[Item]:
-    """So many items of each part, every group as often as the others."""
+    """About so many items of each part, every group as often as the others, what is counterbalanced whole."""
     parts = {name: [item for item in items if item.part == name] for name in sizes}
     return [
         parts[name][i]

@@ -1,4 +1,4 @@
-"""Which items a step sees: every group equally often, and what is counterbalanced together."""
+"""Which items a fit, or a step of it, sees: every group equally often, and what is counterbalanced together."""
 
 from __future__ import annotations
 
