@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
-from equipoise.scoring import generate, generate_ids, prompt_ids
+from equipoise.scoring import Step, generate, generate_ids, prompt_ids
 from equipoise.tasks import Prompt
 
 NEW = 12
@@ -138,3 +138,20 @@ def test_tokens_end_with_the_end_token_and_not_with_padding() -> None:
     found = generate_ids(loaded, [ids, ids[:2]], max_new_tokens=NEW, temperature=0.0, seed=0)
     assert found[0] == whole[: place + 1]
     assert len(whole) == NEW > place + 1
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_step_is_announced_with_its_tokens_before_it_is_computed(loaded: LoadedModel, count: int) -> None:
+    """Also of one prompt alone, where nothing is padded and transformers hands over no mask."""
+    rows = [prompt_ids(loaded.tokenizer, prompt) for prompt in PROMPTS[:count]]
+    steps: list[Step] = []
+    plain = generate_ids(loaded, rows, max_new_tokens=4, temperature=0.0, seed=0)
+    found = generate_ids(loaded, rows, max_new_tokens=4, temperature=0.0, seed=0, before_step=steps.append)
+    assert found == plain
+    assert [step.number for step in steps] == list(range(len(steps)))
+    for place, prompt in enumerate(steps[0].index):
+        seen = torch.cat([step.ids[place] for step in steps])
+        real = steps[-1].mask[place].bool()
+        assert steps[-1].mask.shape == (count, len(seen))
+        new = found[prompt]
+        assert seen[real].tolist()[: len(rows[prompt]) + len(new) - 1] == [*rows[prompt], *new[:-1]]

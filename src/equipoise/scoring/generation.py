@@ -96,8 +96,9 @@ def generate_ids(
         torch.manual_seed(seed)
         for start in range(0, len(order), batch_rows):
             index = order[start : start + batch_rows]
-            with _before_each_pass(loaded, index, before_step):
-                found = _continue(loaded, [prompts[i] for i in index], max_new_tokens, temperature)
+            rows = [prompts[i] for i in index]
+            with _before_each_pass(loaded, index, [len(row) for row in rows], before_step):
+                found = _continue(loaded, rows, max_new_tokens, temperature)
             for i, new in zip(index, found, strict=True):
                 stop = next((place for place, token in enumerate(new) if token in ends), len(new) - 1)
                 answers[i] = new[: stop + 1]
@@ -105,17 +106,25 @@ def generate_ids(
 
 
 @contextmanager
-def _before_each_pass(loaded: LoadedModel, index: Sequence[int], call: BeforeStep | None) -> Iterator[None]:
+def _before_each_pass(
+    loaded: LoadedModel, index: Sequence[int], lengths: Sequence[int], call: BeforeStep | None
+) -> Iterator[None]:
     """Call ``call`` before every forward pass of the whole model (passes of its backbone alone are its own affair)."""
     if call is None:
         yield
         return
-    number = 0
+    number, mask = 0, torch.empty(len(lengths), 0, dtype=torch.long)
 
     def hook(module: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
-        nonlocal number
-        mask = inputs["attention_mask"]
-        call(Step(tuple(index), number, inputs["input_ids"], mask, inputs))
+        nonlocal number, mask
+        ids = inputs["input_ids"]
+        # Made here: transformers leaves the mask out where nothing is padded.
+        new = torch.ones_like(ids)
+        if number == 0:
+            columns = torch.arange(ids.shape[1], device=ids.device)
+            new = (columns >= ids.shape[1] - torch.tensor(lengths, device=ids.device)[:, None]).long()
+        mask = torch.cat([mask.to(ids.device), new], 1)
+        call(Step(tuple(index), number, ids, mask, inputs))
         number += 1
 
     handle = loaded.model.register_forward_pre_hook(hook, prepend=True, with_kwargs=True)
