@@ -156,30 +156,36 @@ def kinds(loaded: LoadedModel, vectors: Tensor) -> dict[str, Intervention]:
 
 def usable(loaded: LoadedModel, vectors: Tensor, ids: Tensor, ours: Intervention) -> dict[str, Way]:
     """The packages that are installed and give our logits; the others are named with the reason."""
+    before = _logits(loaded, loaded.model, ids)
     with attach(loaded, ours):
-        wanted = loaded.model(ids, use_cache=False).logits
-    before = loaded.model(ids, use_cache=False).logits
+        wanted = _logits(loaded, loaded.model, ids)
     found = {}
     for name, way in PEERS.items():
         try:
             version = metadata.version(name)
             with way(loaded, vectors) as forward:
-                logits = forward(ids, use_cache=False).logits
-            if not torch.equal(loaded.model(ids, use_cache=False).logits, before):
+                logits = _logits(loaded, forward, ids)
+            if not torch.equal(_logits(loaded, loaded.model, ids), before):
                 raise RuntimeError("the model was changed for good")
         except Exception as error:
-            print(
-                f"{name}: left out ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
-            )
+            first = str(error).partition("\n")[0]
+            print(f"{name}: left out ({type(error).__name__}: {first})", flush=True)
             continue
-        difference = float((logits - wanted).abs().max())
-        moved = float((wanted - before).abs().max())
+        difference, moved = (float((logits - other).abs().max()) for other in (wanted, before))
         print(
-            f"{name} {version}: logits differ from ours by {difference:.2g}, ours from the base by {moved:.2g}"
+            f"{name} {version}: logits differ from ours by {difference:.2g}, from the plain model's by {moved:.2g}"
         )
         if difference <= _SAME:
             found[name] = way
     return found
+
+
+def _logits(loaded: LoadedModel, forward: Forward, ids: Tensor) -> Tensor:
+    """[rows + 1, vocabulary]: after each row of a batch, and after a token decoded with a cache."""
+    cache = DynamicCache(config=loaded.model.config)
+    forward(ids[:1, :-1], past_key_values=cache)
+    decoded = forward(ids[:1, -1:], past_key_values=cache).logits
+    return torch.cat([forward(ids, use_cache=False).logits[:, -1], decoded[:, -1]])
 
 
 def decoding(ids: Tensor, config: Any) -> Callable[[Forward, Forward], float]:
