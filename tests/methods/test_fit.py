@@ -15,7 +15,6 @@ from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, 
 from equipoise.methods.batches import balanced, block_mean
 from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
 from equipoise.methods.dso.working_copy import working_copy
-from equipoise.methods.sampling import balanced, block_mean
 from equipoise.methods.validation import Validation
 from equipoise.metrics import Responses, per_occupation_bias
 from equipoise.models import LoadedModel

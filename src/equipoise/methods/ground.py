@@ -55,15 +55,11 @@ class Ground:
     report: Report
 
     def pairs(self, number: int) -> list[Item]:
-<<<<<<< HEAD
-        """About ``number`` ambiguous training items, every group as often as the others, in whole blocks."""
-=======
         """About ``number`` ambiguous training items, every group as often as the others.
 
         What is counterbalanced (order, pronoun) comes whole, so that a preference for a position or a word cancels in
         the means of pairs.
         """
->>>>>>> 1294c3d (Pairs and validation items: what is counterbalanced comes whole)
         return [self.train[i] for i in balanced(self.train, number, self.seed, 0, whole=True)]
 
     def held_pairs(self, number: int) -> list[Item]:

@@ -24,10 +24,6 @@ from ...scoring import encode_all, encode_passages
 from ...tasks import Item
 from ..batches import balanced, block_mean
 from ..progress import Progress, Report
-<<<<<<< HEAD
-from ..sampling import balanced, block_mean
-=======
->>>>>>> 1294c3d (Pairs and validation items: what is counterbalanced comes whole)
 from ..validation import Validated, Validation, membership
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
