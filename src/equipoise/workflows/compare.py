@@ -252,10 +252,11 @@ def _candidacy(
 
 def _facts(mitigation: Mitigation) -> dict[str, object]:
     """What a method says about how it found this: its settings, and its choices."""
-    if isinstance(mitigation, Steering):
-        return dict(mitigation.intervention.provenance.config)
     instruction = getattr(mitigation, "instruction", None)
-    return {} if instruction is None else {"instruction": instruction}
+    origin = mitigation.intervention if isinstance(mitigation, Steering) else mitigation
+    provenance = getattr(origin, "provenance", None)
+    said = {} if instruction is None else {"instruction": instruction}
+    return said if provenance is None else {**said, **provenance.config}
 
 
 def _warn(entries: Sequence[Entry], fitted: Mapping[tuple[str, int], Fitted], seed: int) -> None:
