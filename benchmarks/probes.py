@@ -176,7 +176,7 @@ class Writing:
     def of(
         self, category: Category, name: str, vector: Intervention | None, strength: float, detect: bool
     ) -> Any:
-        """Stems, flags, nats, tokens, share of steered tokens and first sentences of one category's continuations."""
+        """Stems, flags, nats, tokens and share of steered tokens of one category's continuations."""
         stems = [stem for stem in STEMS[name] for _ in range(self.samples)]
         ids = [prompt_ids(self.loaded.tokenizer, stem) for stem in stems]
         common = {"max_new_tokens": self.new_tokens, "temperature": 0.8, "seed": SEED}
@@ -202,7 +202,7 @@ class Writing:
         with torch.inference_mode():
             logp = completion_logprobs(self.loaded, drawn)
         nats = [-float(one) for one in logp]
-        return stems, flags, nats, [len(row) for row in new], share, sentences
+        return stems, flags, nats, [len(row) for row in new], share
 
 
 def main() -> None:
@@ -236,18 +236,16 @@ def main() -> None:
         ]
     found: dict[str, Any] = {}
     for label, which, strength, detect in conditions:
-        stems, flags, nats, tokens, shares, texts = [], [], [], [], [], []
+        stems, flags, nats, tokens, shares = [], [], [], [], []
         for name, one in categories.items():
             vector = None if which is None else getattr(one, which)
-            s, f, n, t, share, text = writing.of(one, name, vector, strength, detect)
+            s, f, n, t, share = writing.of(one, name, vector, strength, detect)
             stems, flags, nats, tokens = stems + s, flags + f, nats + n, tokens + t
             shares.append(share)
-            texts += text
         found[label] = {
             "judged": judgements(np.array(flags), stems),
             "texts": Texts(nats, tokens, stems),
             "share": float(np.mean(shares)),
-            "examples": texts[:: 2 * arguments.samples][:12],
         }
         base = found["unsteered"]
         bootstrap = Bootstrap.over(base["judged"])
@@ -264,38 +262,40 @@ def main() -> None:
                 bootstrap.difference(accuracy, rival["judged"], found[label]["judged"])
             )
         print(label, found[label]["figures"], f"steered share {found[label]['share']:.2f}", flush=True)
-    write(
-        "probes",
-        {
-            "model": MODEL,
-            "seed": SEED,
-            "layers": {
-                one["category"]: {
-                    "words": one["words"],
-                    "detector": one["detector"],
-                    "sites": {
-                        site["site"]: {
-                            "accuracy": [round(site["accuracy"][key], 4) for key in ("value", "low", "high")],
-                            "shuffled": site["shuffled"] and round(site["shuffled"]["value"], 4),
-                        }
-                        for site in one["sites"]
-                    },
-                }
-                for one in layers["categories"]
+        # After each condition, so that a run that is cut short leaves what it has measured.
+        write(
+            "probes",
+            {
+                "model": MODEL,
+                "seed": SEED,
+                "layers": {
+                    one["category"]: {
+                        "words": one["words"],
+                        "detector": one["detector"],
+                        "sites": {
+                            site["site"]: {
+                                "accuracy": [
+                                    round(site["accuracy"][key], 4) for key in ("value", "low", "high")
+                                ],
+                                "shuffled": site["shuffled"] and round(site["shuffled"]["value"], 4),
+                            }
+                            for site in one["sites"]
+                        },
+                    }
+                    for one in layers["categories"]
+                },
+                "steering": {name: one.figures for name, one in categories.items()},
+                "continuations": len(STEMS) * 8 * arguments.samples,
+                "new_tokens": arguments.new_tokens,
+                "conditions": {
+                    label: {
+                        **one["figures"],
+                        "steered_share": round(one["share"], 3),
+                    }
+                    for label, one in found.items()
+                },
             },
-            "steering": {name: one.figures for name, one in categories.items()},
-            "continuations": len(STEMS) * 8 * arguments.samples,
-            "new_tokens": arguments.new_tokens,
-            "conditions": {
-                label: {
-                    **one["figures"],
-                    "steered_share": round(one["share"], 3),
-                    "examples": one["examples"],
-                }
-                for label, one in found.items()
-            },
-        },
-    )
+        )
 
 
 if __name__ == "__main__":
