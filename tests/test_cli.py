@@ -292,7 +292,7 @@ def test_compare_writes_the_files_and_prints_table_verdict_and_warning(
     ("arguments", "words"),
     [
         ([], "--methods"),
-        (["--methods", "nonsense"], "unknown method 'nonsense': use one of dso"),
+        (["--methods", "nonsense"], "unknown method 'nonsense': use one of "),
         (["--methods", "dso,dso"], "'dso' is given more than once"),
         (["--methods", "{files}/none.safetensors"], "none.safetensors"),
         (["--methods", "{files}/other.safetensors"], "another model"),
@@ -313,3 +313,53 @@ def test_bad_input_to_compare(
     filled = [argument.format(files=files) for argument in arguments]
     given = ["compare", model, "--task", "pronouns", "--out", "out", "--limit", "30", "--passages", "6"]
     assert words in refused(*given, *filled)
+
+
+def test_a_vector_is_fitted_and_its_choice_shown(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: Callable[..., str]
+) -> None:
+    out = tmp_path / "caa.safetensors"
+    fit = [
+        "fit",
+        str(model),
+        "--task",
+        "pronouns",
+        "--method",
+        "caa",
+        "--set",
+        "layer=1",
+        "--set",
+        "pairs=10",
+    ]
+    assert run([*fit, "--set", "multiplier=30", "--out", str(out)]) == 0
+    written = capsys.readouterr()
+    assert "layer 1, multiplier 30" in written.out and "validation" in written.out
+    assert list(Intervention.load(out).edits) == ["block.1.out"]
+    # Thirty times the residual stream's norm is beyond any budget, and that is said.
+    assert "exceeds the budgets" in written.err
+    words = refused(
+        "fit", model, "--task", "pronouns", "--method", "caa", "--set", "layer=99", "--out", out, "--force"
+    )
+    assert "layer=99" in words
+
+
+def test_an_instruction_has_a_file_too(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "prompt.safetensors")
+    fit = [
+        "fit",
+        str(model),
+        "--task",
+        "pronouns",
+        "--method",
+        "prompting",
+        "--set",
+        "items=20",
+        "--out",
+        out,
+    ]
+    assert run([*fit, "--set", "instruction=Mind stereotypes."]) == 0
+    assert run(["info", out]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("Mind stereotypes.") >= 2 and "prompt" in printed

@@ -45,7 +45,8 @@ def kind(site: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fit_conforms(loaded: LoadedModel, name: str, tmp_path: Path) -> None:
-    task = TinyTask()
+    # A random model's unambiguous answers are a coin's, and DSO keeps no state that changes one of them.
+    task = TinyTask(clear=name != "dso")
     before = weights(loaded)
     hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in loaded.model.modules())
     base = logits(loaded)

@@ -15,6 +15,7 @@ from equipoise.methods import caa, iti
 from equipoise.methods.batches import balanced
 from equipoise.methods.contrast import Contrast
 from equipoise.methods.directions import mean_direction
+from equipoise.methods.ground import even
 from equipoise.methods.heads import probe_heads
 from equipoise.models import LoadedModel, hidden_of
 from equipoise.tasks import Item
@@ -29,7 +30,7 @@ def llama() -> LoadedModel:
 
 def pairs_of(seed: int = 0) -> list[Item]:
     items = [item for item in TinyTask().split(seed).train if item.part == "ambiguous"]
-    return [items[i] for i in balanced(items, PAIRS, seed, 0, whole=True)]
+    return even([items[i] for i in balanced(items, PAIRS, seed, 0, whole=True)])
 
 
 def texts(items: list[Item], outcome: str) -> list[str]:
@@ -155,3 +156,13 @@ def test_a_direction_needs_two_different_means() -> None:
     with pytest.raises(InputError, match="not finite"):
         mean_direction(x, torch.full((2, 6), float("nan")))
     torch.testing.assert_close(mean_direction(torch.eye(2), torch.zeros(1, 2)), torch.full((2,), 0.5**0.5))
+
+
+def test_every_word_is_favoured_equally_often() -> None:
+    items = [item for item in TinyTask().items() if item.part == "ambiguous"]
+    uneven = [item for n, item in enumerate(items) if item.outcomes[0] == "pro" or n % 3]
+    found = even(uneven)
+    sides = [sum(item.outcomes[0] == outcome for item in found) for outcome in ("pro", "anti")]
+    assert sides[0] == sides[1] == min(sum(i.outcomes[0] == o for i in uneven) for o in ("pro", "anti"))
+    assert set(found) <= set(uneven) and len(found) < len(uneven)
+    assert even(items) == items

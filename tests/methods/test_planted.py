@@ -37,9 +37,11 @@ def test_the_planted_bias_is_measured_within_its_interval() -> None:
     assert found.high - found.low < 0.2
     accuracy = metrics["unambiguous_accuracy"]
     assert accuracy is not None and accuracy.value > 0.95
-    # The twin: the same model before its training has another.
-    bare = audit(tiny("Llama"), TinyTask(), limit=None, passages=6).runs[0].metrics["per_occupation_bias"]
-    assert bare is not None and not bare.low <= 2 * RATE - 1 <= bare.high
+    # The twin: the same model before its training leans, too, but to one word and not by stereotype.
+    gap = metrics["stereotype_gap"]
+    bare = audit(tiny("Llama"), TinyTask(), limit=None, passages=6).runs[0].metrics["stereotype_gap"]
+    assert gap is not None and gap.low <= 2 * RATE - 1 <= gap.high
+    assert bare is not None and abs(bare.value) < 0.3
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "prompting"])

@@ -33,7 +33,7 @@ class CaaSettings:
 
     layer: Layer = AUTO
     multiplier: float | str = AUTO
-    pairs: int = 192
+    pairs: int = 256
     kl: float = 0.05
     accuracy_drop: float = 0.01
 

@@ -23,8 +23,8 @@ from .selection import Budget, Candidate, Chosen, Dial, select
 from .validation import Validation
 
 # What a search looks at, and what decides in the end how strong the result may be.
-_SEARCH = {"ambiguous": 64, "unambiguous": 32}
-_FINAL = {"ambiguous": 128, "unambiguous": 64}
+_SEARCH = {"ambiguous": 86, "unambiguous": 32}
+_FINAL = {"ambiguous": 172, "unambiguous": 64}
 _SEARCH_TOKENS = 384
 _FINAL_TOKENS = 768
 _LENGTHS = (64, 32, 16, 8, 4)
@@ -57,14 +57,13 @@ class Ground:
     def pairs(self, number: int) -> list[Item]:
         """About ``number`` ambiguous training items, every group as often as the others.
 
-        What is counterbalanced (order, pronoun) comes whole, so that a preference for a position or a word cancels in
-        the means of pairs.
+        What is counterbalanced (order, pronoun) comes whole, and see :func:`even`.
         """
-        return [self.train[i] for i in balanced(self.train, number, self.seed, 0, whole=True)]
+        return even([self.train[i] for i in balanced(self.train, number, self.seed, 0, whole=True)])
 
     def held_pairs(self, number: int) -> list[Item]:
         """Likewise of the validation set."""
-        return [self.held[i] for i in balanced(self.held, number, self.seed, 0, whole=True)]
+        return even([self.held[i] for i in balanced(self.held, number, self.seed, 0, whole=True)])
 
     def tell(self, share: float, message: str) -> None:
         """Report progress."""
@@ -173,6 +172,22 @@ def some_of_each(items: Sequence[Item], sizes: Mapping[str, int], seed: int) -> 
         if parts[name]
         for i in balanced(parts[name], number, seed, 0, whole=name == "ambiguous")
     ]
+
+
+def even(items: Sequence[Item]) -> list[Item]:
+    """The items, without the last of those whose favoured option the others outnumber.
+
+    Only where all share their options. One more " he" than " she" among the answers against the stereotype, and the
+    difference of means points from one word to the other: words differ more than what they say about a stereotype.
+    """
+    if len({frozenset(item.options) for item in items}) > 1:
+        return list(items)
+    favoured: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        favoured.setdefault(item.options[item.outcomes.index("pro")], []).append(index)
+    least = min(map(len, favoured.values()))
+    kept = sorted(index for of_one in favoured.values() for index in of_one[:least])
+    return [items[index] for index in kept]
 
 
 def _passages(loaded: LoadedModel, text: Sequence[str], seed: int) -> Tensor:

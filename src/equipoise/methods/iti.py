@@ -39,7 +39,7 @@ class ItiSettings:
 
     heads: int | str = AUTO
     alpha: float | str = AUTO
-    pairs: int = 192
+    pairs: int = 256
     validation_pairs: int = 96
     kl: float = 0.05
     accuracy_drop: float = 0.01

@@ -44,7 +44,7 @@ class MeanDifferenceSettings:
     site: str = AUTO
     layer: Layer = AUTO
     strength: float | str = AUTO
-    pairs: int = 128
+    pairs: int = 256
     kl: float = 0.05
     accuracy_drop: float = 0.01
 
