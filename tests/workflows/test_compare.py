@@ -295,12 +295,12 @@ def test_methods_are_fitted_once_a_seed_and_kept_in_files(methods: list[Any], tm
         model(), TinyTask(), given, settings={"half": {"size": "0.5"}}, out=out, seeds=(0, 1), **FAST
     )
     assert len(methods) == 6  # clean, say and half, for two seeds
-    files = [f"{name}-seed{seed}.safetensors" for name in ("clean", "half") for seed in (0, 1)]
+    files = [f"{name}-seed{seed}.safetensors" for name in ("clean", "say", "half") for seed in (0, 1)]
     assert names(out) == sorted([*files, "figure.svg", "fits.json", "report.html", "results.json"])
     saved = Intervention.load(out / "half-seed1.safetensors")
     assert saved.digest == (0.5 * clean()).digest != clean().digest
     both = entry(results, "both")
-    assert both.methods == ("clean", "say") and both.files == tuple(files[:2])
+    assert both.methods == ("clean", "say") and both.files == tuple(files[:4])
     assert both.seconds is not None and both.seconds >= 0 and entry(results, "clean").size == clean().nonzero
     assert entry(results, "say").settings["say"] == {"instruction": "Be fair."}
     read = Results.read(out / "results.json")
