@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import InputError
+    from .export import merge
     from .interventions import AffineEdit, Intervention, attach
     from .models import LoadedModel, load
     from .reports import Results
@@ -32,6 +33,7 @@ _HOMES = {
     "info": "workflows",
     "load": "models",
     "load_task": "tasks",
+    "merge": "export",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "info",
     "load",
     "load_task",
+    "merge",
 ]
 
 
