@@ -1,7 +1,23 @@
 """Out of the lab: an intervention in a model's own weights, and files that other engines load."""
 
+from .card import Effect, model_card
+from .checkpoint import save_checkpoint
 from .llama import as_llama
 from .merge import Merged, merge
+from .parity import Agreement, Parity, Reference, prove, steered_reference
 from .plan import CannotMerge
 
-__all__ = ["CannotMerge", "Merged", "as_llama", "merge"]
+__all__ = [
+    "Agreement",
+    "CannotMerge",
+    "Effect",
+    "Merged",
+    "Parity",
+    "Reference",
+    "as_llama",
+    "merge",
+    "model_card",
+    "prove",
+    "save_checkpoint",
+    "steered_reference",
+]
