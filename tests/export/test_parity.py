@@ -62,11 +62,11 @@ def test_what_exists_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds other things"):
             export(model("Qwen2"), given(), out=tmp_path, force=force)
     done = tmp_path / "done"
-    export(model("Llama"), given("Llama"), out=done, new_tokens=2)
+    export(model("Llama"), given("Llama"), out=done, new_tokens=2, format="gguf")
     with pytest.raises(InputError, match="--force"):
-        export(model("Llama"), given("Llama"), out=done, new_tokens=2)
+        export(model("Llama"), given("Llama"), out=done, new_tokens=2, format="gguf")
     before = (done / "parity.json").read_text()
-    export(model("Llama"), given("Llama"), out=done, new_tokens=2, strength=0.5, force=True)
+    export(model("Llama"), given("Llama"), out=done, new_tokens=2, format="gguf", strength=0.5, force=True)
     assert (done / "parity.json").read_text() != before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["done", "mine.txt"]
 
@@ -137,7 +137,7 @@ def test_half_precision_states_what_it_lost(tmp_path: Path) -> None:
     loaded = tiny("Llama")
     loaded.model.bfloat16()
     weak = Intervention({"block.1.norm.0": AffineEdit(scale=torch.full((48,), 1e-3))})
-    done = export(loaded, weak, out=tmp_path / "model", new_tokens=4)
+    done = export(loaded, weak, out=tmp_path / "model", new_tokens=4, format="gguf")
     report = json.loads((tmp_path / "model" / "parity.json").read_text())
     assert report["lost_to_rounding"] > 40 and report["entries"] == 48
     assert report["parity"]["dtype"] == "bfloat16" and report["parity"]["limits"]["relative"] == 5e-2
@@ -172,7 +172,13 @@ def test_an_audits_figures_go_into_the_card(tmp_path: Path) -> None:
     }
     results = Results.from_dict(content)
     export(
-        model("Llama"), given("Llama"), out=tmp_path / "model", strength=0.5, new_tokens=2, results=results
+        model("Llama"),
+        given("Llama"),
+        out=tmp_path / "model",
+        strength=0.5,
+        new_tokens=2,
+        format="gguf",
+        results=results,
     )
     card = (tmp_path / "model" / "README.md").read_text()
     assert "| per-occupation bias | 0.300 [0.290, 0.310] | 0.100 [0.090, 0.110] |" in card

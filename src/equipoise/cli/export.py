@@ -18,6 +18,9 @@ def export(
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
     strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
     format: Annotated[str, typer.Option("--format", help="hf, gguf or control-vector.")] = "hf",
+    gguf_type: Annotated[
+        str, typer.Option("--gguf-type", help="Of a GGUF's matrices: f32, f16 or q8_0.")
+    ] = "f16",
     task: Annotated[str, typer.Option("--task", help="Whose prompts parity is tested on.")] = "pronouns",
     new_tokens: Annotated[
         int, typer.Option("--new-tokens", help="Greedy tokens of each prompt that must agree.")
@@ -40,6 +43,7 @@ def export(
             out=out,
             strength=strength,
             format=format,  # type: ignore[arg-type]
+            gguf_type=gguf_type,  # type: ignore[arg-type]
             task=task,
             new_tokens=new_tokens,
             results=results,

@@ -2,6 +2,8 @@
 
 from .card import Effect, model_card
 from .checkpoint import save_checkpoint
+from .control_vector import save_control_vector
+from .gguf import GgufType, require_gguf, save_gguf
 from .llama import as_llama
 from .merge import Merged, merge
 from .parity import Agreement, Parity, Reference, prove, steered_reference
@@ -11,6 +13,7 @@ __all__ = [
     "Agreement",
     "CannotMerge",
     "Effect",
+    "GgufType",
     "Merged",
     "Parity",
     "Reference",
@@ -18,6 +21,9 @@ __all__ = [
     "merge",
     "model_card",
     "prove",
+    "require_gguf",
     "save_checkpoint",
+    "save_control_vector",
+    "save_gguf",
     "steered_reference",
 ]

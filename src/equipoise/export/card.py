@@ -43,7 +43,7 @@ def model_card(
     merged: Merged | None = None,
     parity: Parity | None = None,
     effects: Sequence[Effect] = (),
-    what: str = "a plain checkpoint; stock engines load it and nothing runs beside it",
+    what: str = "a plain checkpoint that stock engines load",
 ) -> str:
     """README.md in Markdown with the hub's header.
 
@@ -123,10 +123,9 @@ def _weights(merged: Merged) -> list[str]:
 
 
 def _parity(parity: Parity) -> list[str]:
-    rows: dict[str, Agreement] = {
-        "merged": parity.merged,
-        f"saved, reloaded by {parity.loader} alone": parity.reloaded,
-    }
+    rows: dict[str, Agreement] = {"merged": parity.merged}
+    if parity.reloaded is not None:
+        rows[f"saved, reloaded by {parity.loader} alone"] = parity.reloaded
     lines = [
         "| | largest logit difference | of the largest logit | KL | same top token | same greedy texts |"
     ]

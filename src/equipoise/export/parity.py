@@ -65,12 +65,15 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Parity:
-    """The report: ``merged`` in memory, ``reloaded`` by ``loader`` in a process that did not import equipoise."""
+    """The report: ``merged`` in memory, ``reloaded`` by ``loader`` in a process that did not import equipoise.
+
+    The last three are None where transformers doesn't load what was written (GGUF).
+    """
 
     merged: Agreement
-    reloaded: Agreement
-    loader: str
-    loaded_class: str
+    reloaded: Agreement | None
+    loader: str | None
+    loaded_class: str | None
     dtype: str
     new_tokens: int
     prompts: tuple[str, ...]
@@ -205,16 +208,25 @@ def _partings(reference: Reference, rows: Sequence[dict[str, Any]]) -> Iterator[
             yield gaps[place] if place is not None else float("inf")
 
 
-def prove(reference: Reference, merged: LoadedModel, folder: Path, prompts: Sequence[str]) -> Parity:
-    """Both comparisons; raises :class:`InputError` that says what differs if parity fails."""
+def prove(reference: Reference, merged: LoadedModel, folder: Path | None, prompts: Sequence[str]) -> Parity:
+    """Both comparisons, or the first alone without ``folder``.
+
+    Raises :class:`InputError` that says what differs if parity fails.
+    """
     dtype = str(merged.dtype).removeprefix("torch.")
-    loader = "AutoModelForCausalLM" if merged.processor is None else "AutoModelForImageTextToText"
     in_memory = agreement_in_memory(reference, merged)
-    reloaded, kind = agreement_reloaded(reference, folder, loader)
-    for what, agreement in (("the merged model", in_memory), ("the saved and reloaded model", reloaded)):
-        complaint = agreement.complaint(dtype)
-        if complaint is not None:
-            raise InputError(f"{what} is not the steered one: {complaint}; nothing was written")
+    _refuse("the merged model", in_memory, dtype)
+    loader, kind, reloaded = None, None, None
+    if folder is not None:
+        loader = "AutoModelForCausalLM" if merged.processor is None else "AutoModelForImageTextToText"
+        reloaded, kind = agreement_reloaded(reference, folder, loader)
+        _refuse("the saved and reloaded model", reloaded, dtype)
     return Parity(
         in_memory, reloaded, loader, kind, dtype, int(reference.request["new_tokens"]), tuple(prompts)
     )
+
+
+def _refuse(what: str, agreement: Agreement, dtype: str) -> None:
+    complaint = agreement.complaint(dtype)
+    if complaint is not None:
+        raise InputError(f"{what} is not the steered one: {complaint}; nothing was written")

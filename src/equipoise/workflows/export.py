@@ -7,19 +7,24 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
 from ..errors import InputError
 from ..export import (
+    Agreement,
     Effect,
+    GgufType,
     Merged,
     Parity,
     merge,
     model_card,
     prove,
+    require_gguf,
     save_checkpoint,
+    save_control_vector,
+    save_gguf,
     steered_reference,
 )
 from ..files import refuse_full, whole_folder
@@ -34,8 +39,10 @@ from .progress import Report, silent
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Format = Literal["hf"]
-MARK = "parity.json"
+Format = Literal["hf", "gguf", "control-vector"]
+PARITY, MODEL, VECTOR = "parity.json", "model.gguf", "control-vector.gguf"
+# The file that says of a folder that an export made it.
+MARKS: dict[Format, str] = {"hf": PARITY, "gguf": PARITY, "control-vector": VECTOR}
 TASK_PROMPTS, TEXT_PROMPTS, TEXT_TOKENS = 4, 4, 24
 
 
@@ -61,13 +68,9 @@ class Exported:
             if m.lost:
                 rows.append(("lost to rounding", f"{m.lost:,} entries; try --dtype float32"))
         if self.parity is not None:
-            for what, a in (("merged", self.parity.merged), ("reloaded", self.parity.reloaded)):
-                words = (
-                    f"logits differ by at most {a.relative:.1e} of the largest, KL {a.kl:.1e} nats a token"
-                )
-                rows.append(
-                    (f"parity, {what}", f"{words}, {a.same_texts} of {a.texts} greedy texts the same")
-                )
+            for what, agreement in (("merged", self.parity.merged), ("reloaded", self.parity.reloaded)):
+                if agreement is not None:
+                    rows.append((f"parity, {what}", _words(agreement)))
         return rows
 
 
@@ -78,6 +81,7 @@ def export(
     out: str | os.PathLike[str],
     strength: float = 1.0,
     format: Format = "hf",
+    gguf_type: GgufType = "f16",
     task: str | Task | PromptTask = "pronouns",
     new_tokens: int = 200,
     results: str | os.PathLike[str] | Results | None = None,
@@ -86,14 +90,16 @@ def export(
     device: str | torch.device | None = None,
     progress: Report = silent,
 ) -> Exported:
-    """Merge λ · intervention into the model's weights, prove it, and write it into the folder ``out``.
+    """Write λ · intervention into the folder ``out``: merged into the model and proved, or as a control vector.
 
     Args:
         source: see :func:`equipoise.models.load`.
         intervention: a value, a file, or a sum of files.
         out: a new or empty folder; it appears only when everything in it has been proved.
         strength: λ ≥ 0.
-        format: ``hf``: a checkpoint that transformers and vLLM load, with parity.json and a model card, README.md.
+        format: ``hf``, a checkpoint that transformers and vLLM load; ``gguf``, a model.gguf for llama.cpp; both with
+            parity.json. Or ``control-vector``, llama.cpp's file beside the unchanged model. All with a card, README.md.
+        gguf_type: of a GGUF's matrices: ``f32``, ``f16`` or ``q8_0``.
         task: whose prompts parity is tested on, beside plain text.
         new_tokens: how many greedy tokens of each prompt must agree.
         results: an audit's results.json, whose figures at this strength go into the card.
@@ -105,7 +111,11 @@ def export(
     """
     if format not in get_args(Format):
         raise InputError(f"--format {format}: it must be one of {', '.join(get_args(Format))}")
-    target = refuse_full(out, MARK, force=force)
+    if gguf_type not in get_args(GgufType):
+        raise InputError(f"--gguf-type {gguf_type}: it must be one of {', '.join(get_args(GgufType))}")
+    if format != "hf":
+        require_gguf()
+    target = refuse_full(out, MARKS[format], force=force)
     writable(target)
     if new_tokens < 1:
         raise InputError(f"--new-tokens {new_tokens}: parity needs at least one")
@@ -115,23 +125,43 @@ def export(
     chosen = load_any_task(task) if isinstance(task, str) else task
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)
+    title = f"{loaded.name} with Equipoise at {lam:g}"
+    if format == "control-vector":
+        with whole_folder(target, MARKS[format], force=force) as folder:
+            save_control_vector(loaded, found, lam, folder / VECTOR)
+            what = f"llama.cpp adds it to the unchanged model with `--control-vector {VECTOR}`"
+            card = model_card(title, loaded.name, found, lam, effects=effects, what=what)
+            (folder / "README.md").write_text(card, encoding="utf-8")
+        return Exported(target, ("README.md", VECTOR), None, None)
     prompts, names = parity_prompts(loaded, chosen)
     progress(0.1, "merging")
     merged = merge(loaded, found, lam)
     progress(0.2, "asking the steered model")
     reference = steered_reference(loaded, found, lam, prompts, new_tokens=new_tokens)
-    with whole_folder(target, MARK, force=force) as folder:
+    with whole_folder(target, MARKS[format], force=force) as folder:
         progress(0.4, "writing")
-        save_checkpoint(merged.loaded, folder)
-        progress(0.5, "comparing, here and in a fresh process")
-        parity = prove(reference, merged.loaded, folder, names)
-        (folder / MARK).write_text(report(merged, parity), encoding="utf-8")
-        title = f"{loaded.name} with Equipoise at {lam:g}"
-        card = model_card(title, loaded.name, found, lam, merged=merged, parity=parity, effects=effects)
+        gguf: dict[str, Any] | None = None
+        if format == "gguf":
+            worst = save_gguf(merged.loaded, folder / MODEL, gguf_type, name=title)
+            gguf = {"type": gguf_type, "largest_error_of_a_weight": worst}
+        else:
+            save_checkpoint(merged.loaded, folder)
+        progress(0.5, "comparing")
+        parity = prove(reference, merged.loaded, None if gguf else folder, names)
+        (folder / PARITY).write_text(report(merged, parity, gguf), encoding="utf-8")
+        what = "a GGUF file that llama.cpp loads" if gguf else "a plain checkpoint that stock engines load"
+        card = model_card(
+            title, loaded.name, found, lam, merged=merged, parity=parity, effects=effects, what=what
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         files = tuple(sorted(path.name for path in folder.iterdir()))
     progress(1.0, "done")
     return Exported(target, files, merged, parity)
+
+
+def _words(a: Agreement) -> str:
+    differ = f"logits differ by at most {a.relative:.1e} of the largest, KL {a.kl:.1e} nats a token"
+    return f"{differ}, {a.same_texts} of {a.texts} greedy texts the same"
 
 
 def parity_prompts(loaded: LoadedModel, task: Task | PromptTask) -> tuple[list[list[int]], tuple[str, ...]]:
@@ -150,7 +180,7 @@ def parity_prompts(loaded: LoadedModel, task: Task | PromptTask) -> tuple[list[l
     return prompts, tuple(names)
 
 
-def report(merged: Merged, parity: Parity) -> str:
+def report(merged: Merged, parity: Parity, gguf: dict[str, Any] | None = None) -> str:
     """parity.json: what merging did, and how the results agree."""
     content = {
         "schema": 1,
@@ -163,6 +193,7 @@ def report(merged: Merged, parity: Parity) -> str:
         "rounding": merged.rounding,
         "float32": {"error": merged.error.relative, "effect": merged.effect.relative},
         "parity": parity.to_json(),
+        "gguf": gguf,
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
