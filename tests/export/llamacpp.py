@@ -14,8 +14,17 @@ from llama_cpp_py_sync import __version__
 from llama_cpp_py_sync._cffi_bindings import ffi, get_lib
 
 
+def library():
+    """The package's own llama.cpp, which needs a recent glibc; or xllamacpp's of the same days, which does not."""
+    try:
+        from xllamacpp import xllamacpp
+    except ImportError:
+        return get_lib(), __version__
+    return ffi.dlopen(xllamacpp.__file__), f"{__version__} (xllamacpp)"
+
+
 def main(model_path: str, request_path: str, out_path: str) -> None:
-    lib = get_lib()
+    lib, release = library()
     with open(request_path, encoding="utf-8") as stream:
         request = json.load(stream)
     lib.llama_backend_init()
@@ -54,7 +63,7 @@ def main(model_path: str, request_path: str, out_path: str) -> None:
                 out.write(bytes(ffi.buffer(lib.llama_get_logits_ith(context, i), 4 * size)))
             lib.llama_batch_free(batch)
             lib.llama_free(context)
-    print(json.dumps({"vocabulary": size, "texts": texts, "release": __version__}))
+    print(json.dumps({"vocabulary": size, "texts": texts, "release": release}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """GGUF and control vectors: what the files hold, what llama.cpp makes of them, and what is refused.
 
 Tests that run llama.cpp need an interpreter of its own that has it: EQUIPOISE_LLAMACPP=/path/to/python, from
-``python -m venv ENV && ENV/bin/pip install llama-cpp-py-sync``.
+``python -m venv ENV && ENV/bin/pip install llama-cpp-py-sync``. Where glibc is older than 2.38, add xllamacpp and take
+the former's release of the same number: ``llama-cpp-py-sync==0.11548 xllamacpp==2026.10.11549``.
 """
 
 import json
