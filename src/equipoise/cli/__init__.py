@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import InputError
-from . import audit, convert, demo, export, fit, generate, info
+from . import audit, convert, demo, export, fit, generate, info, serve
 from .app import app
 
 # Importing a command registers it.
-COMMANDS = (audit, convert, demo, export, fit, generate, info)
+COMMANDS = (audit, convert, demo, export, fit, generate, info, serve)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

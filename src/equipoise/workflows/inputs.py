@@ -134,6 +134,26 @@ def the_interventions(
     return dict.fromkeys(seeds, Intervention.load(name)), name
 
 
+def named_interventions(entries: Sequence[str]) -> dict[str, Intervention]:
+    """Interventions by name from ``FILE`` or ``NAME=FILE``; without a name the file's own, without its ending.
+
+    Raises :class:`InputError` for two of one name, or a name of other than letters, digits, ``.``, ``_``, ``-``.
+    """
+    found: dict[str, Intervention] = {}
+    for entry in entries:
+        name, equals, path = entry.partition("=")
+        if not equals or Path(entry).is_file():
+            name, path = Path(entry.partition("+")[0]).stem, entry
+        if not name or not all(letter.isalnum() or letter in "._-" for letter in name):
+            raise InputError(
+                f"--intervention {entry}: {name!r} is no name: write NAME=FILE, with letters and digits"
+            )
+        if name in found:
+            raise InputError(f"two interventions are called {name!r}: write NAME=FILE for one of them")
+        found[name] = Intervention.load(path)
+    return found
+
+
 def within(value: float, what: str, most: float = 1.0) -> float:
     """``value`` if it lies in [0, most]. Raises :class:`InputError` otherwise."""
     if not 0 <= value <= most:
