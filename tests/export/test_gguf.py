@@ -123,12 +123,13 @@ def test_the_real_model_in_llama_cpp(tmp_path: Path) -> None:
 
     loaded = load("smollm2")
     generator = torch.Generator().manual_seed(0)
-    edits = {
-        site: AffineEdit(
-            0.05 * torch.randn(576, generator=generator), 0.05 * torch.randn(576, generator=generator)
-        )
-        for site in loaded.anatomy.sites("norm")
-    }
+
+    def sparse() -> (
+        torch.Tensor
+    ):  # about as strong as what fitting finds; an edit that wrecks a model wrecks Q8_0 too
+        return 0.02 * torch.randn(576, generator=generator) * (torch.rand(576, generator=generator) < 0.1)
+
+    edits = {site: AffineEdit(sparse(), sparse()) for site in loaded.anatomy.sites("norm")}
     merged = merge(loaded, Intervention(edits)).loaded
     text = "The mechanic told the nurse that he would be late, because the car was not ready before noon."
     ids = torch.tensor([merged.tokenizer(text).input_ids])
