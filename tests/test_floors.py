@@ -24,7 +24,8 @@ FLOORS = (
     ("reports", "export", "methods"),
     ("workflows",),
     ("__init__",),  # `import equipoise as eq`
-    ("cli", "serve", "dso"),
+    ("serve", "dso"),
+    ("cli",),
     ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analysis import Detector
     from .errors import InputError
+    from .export import merge
     from .interventions import AffineEdit, InjectedToken, Intervention, attach
     from .models import LoadedModel, load
     from .reports import Results
@@ -41,6 +42,7 @@ _HOMES = {
     "load_association": "tasks",
     "load_statements": "tasks",
     "load_task": "tasks",
+    "merge": "export",
     "probe": "workflows",
     "scope": "workflows",
 }
@@ -70,6 +72,7 @@ __all__ = [
     "load_association",
     "load_statements",
     "load_task",
+    "merge",
     "probe",
     "scope",
 ]

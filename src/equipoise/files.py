@@ -1,7 +1,10 @@
 """Writing files whole or not at all, and reading text."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import InputError
@@ -51,3 +54,41 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, force: bool
         Path(temporary).unlink(missing_ok=True)
         raise
     return target
+
+
+def refuse_full(path: str | os.PathLike[str], mark: str, *, force: bool = False) -> Path:
+    """Return ``path`` if a folder can be made there: nothing is there, or an empty folder.
+
+    With ``force`` a folder that holds the file ``mark``, which says that this program made it, may be replaced too.
+    Raises :class:`InputError` otherwise.
+    """
+    target = Path(path)
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return target
+    if not target.is_dir():
+        raise InputError(f"--out {target} is a file, but must be a folder: choose another")
+    if not (target / mark).is_file():
+        raise InputError(
+            f"{target} holds other things (there is no {mark} in it): choose an empty or new folder"
+        )
+    return refuse_existing(target, force=force)
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str], mark: str, *, force: bool = False) -> Iterator[Path]:
+    """A new folder to write into, which becomes ``path`` if all goes well; otherwise nothing has changed.
+
+    See :func:`refuse_full` for ``mark`` and ``force``. Missing parent folders are made.
+    """
+    target = refuse_full(path, mark, force=force).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        made, old = place / "new", place / "old"
+        made.mkdir()
+        yield made
+        if refuse_full(target, mark, force=force).exists():
+            os.replace(target, old)
+        os.replace(made, target)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -4,6 +4,7 @@ from .audit import audit, write_results
 from .compare import compare, write_comparison
 from .convert import convert
 from .demo import demo
+from .export import export
 from .fit import fit
 from .generate import generate
 from .info import info
@@ -18,6 +19,7 @@ __all__ = [
     "compare",
     "convert",
     "demo",
+    "export",
     "fit",
     "generate",
     "info",

@@ -188,6 +188,37 @@ def the_tokens(given: Token | Sequence[Token]) -> tuple[InjectedToken, ...]:
     return tuple(one if isinstance(one, InjectedToken) else InjectedToken.load(one) for one in listed)
 
 
+def the_intervention(given: Source) -> Intervention:
+    """One intervention, where nothing else will do. Raises :class:`InputError` for any other mitigation."""
+    found = the_mitigations(given, [0])[0][0]
+    if not isinstance(found, Steering):
+        raise InputError(
+            f"{'it' if not isinstance(given, (str, os.PathLike)) else os.fspath(given)}: an edit of activations of one "
+            "token scope is needed here, not an instruction or a sum of several scopes"
+        )
+    return found.intervention
+
+
+def named_interventions(entries: Sequence[str]) -> dict[str, Intervention]:
+    """Interventions by name from ``FILE`` or ``NAME=FILE``; without a name the file's own, without its ending.
+
+    Raises :class:`InputError` for two of one name, or a name of other than letters, digits, ``.``, ``_``, ``-``.
+    """
+    found: dict[str, Intervention] = {}
+    for entry in entries:
+        name, equals, path = entry.partition("=")
+        if not equals or Path(entry).is_file():
+            name, path = Path(entry.partition("+")[0]).stem, entry
+        if not name or not all(letter.isalnum() or letter in "._-" for letter in name):
+            raise InputError(
+                f"--intervention {entry}: {name!r} is no name: write NAME=FILE, with letters and digits"
+            )
+        if name in found:
+            raise InputError(f"two interventions are called {name!r}: write NAME=FILE for one of them")
+        found[name] = Intervention.load(path)
+    return found
+
+
 def within(value: float, what: str, most: float = 1.0) -> float:
     """``value`` if it lies in [0, most]. Raises :class:`InputError` otherwise."""
     if not 0 <= value <= most:

@@ -1,0 +1,29 @@
+"""Out of the lab: an intervention in a model's own weights, and files that other engines load."""
+
+from .card import Effect, model_card
+from .checkpoint import save_checkpoint
+from .control_vector import save_control_vector
+from .gguf import GgufType, require_gguf, save_gguf
+from .llama import as_llama
+from .merge import Merged, merge
+from .parity import Agreement, Parity, Reference, prove, steered_reference
+from .plan import CannotMerge
+
+__all__ = [
+    "Agreement",
+    "CannotMerge",
+    "Effect",
+    "GgufType",
+    "Merged",
+    "Parity",
+    "Reference",
+    "as_llama",
+    "merge",
+    "model_card",
+    "prove",
+    "require_gguf",
+    "save_checkpoint",
+    "save_control_vector",
+    "save_gguf",
+    "steered_reference",
+]
