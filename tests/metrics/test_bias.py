@@ -144,7 +144,7 @@ def test_an_item_about_two_occupations_counts_for_both():
         {"greedy": [0, 0]},
         {"groups": ["nurse"]},
         {"groups": []},
-        {"templates": []},
+        {"templates": ["t", "t"]},
     ],
 )
 def test_responses_that_cannot_be_are_refused(wrong):
