@@ -63,7 +63,8 @@ def fit(
 ) -> Prompting:
     """The instruction with the lowest per-occupation bias on validation items, among those that keep accuracy.
 
-    Nothing of the model changes, and text without a prompt isn't asked differently, so that there is no KL to keep.
+    Nothing of the model changes, and no KL is held while choosing; ``audit`` and ``compare`` measure the divergence of
+    plain text that has the instruction before it, as prompts have.
 
     Args:
         settings: see :class:`PromptingSettings`.
