@@ -13,6 +13,10 @@ from .show import show_rows
 def generate(
     model: Model,
     prompt: Annotated[list[str], typer.Option("--prompt", metavar="TEXT", help="May be repeated.")],
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", metavar="FILE", help="For vision-language models: shown with every prompt."),
+    ] = None,
     intervention: File = None,
     strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt as a user's turn of a chat.")] = False,
@@ -28,6 +32,7 @@ def generate(
     found = run(
         model,
         [({"role": "user", "content": text},) if chat and text else text for text in prompt],
+        images=image or (),
         intervention=intervention,
         strength=strength,
         max_new_tokens=max_new_tokens,

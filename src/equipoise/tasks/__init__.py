@@ -2,7 +2,8 @@
 
 from .coreference import Coreference
 from .fingerprint import fingerprint
-from .item import Item, Message, Part, Prompt
+from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
+from .item import Item, Message, Part, Prompt, placeholders
 from .occupations import Occupation, occupations
 from .plain_text import TextPart, load_text, plain_text
 from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
@@ -14,12 +15,15 @@ from .winobias import WinoBias
 from .winogender import WinoGender
 
 __all__ = [
+    "PLACEHOLDER",
     "Coreference",
     "FreeTextItem",
+    "ImageSource",
     "Item",
     "Message",
     "Occupation",
     "Part",
+    "Picture",
     "Prompt",
     "PromptSplit",
     "PromptTask",
@@ -38,6 +42,9 @@ __all__ = [
     "load_task",
     "load_text",
     "occupations",
+    "picture",
+    "pictures",
+    "placeholders",
     "plain_text",
     "task_names",
 ]

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..interventions import attach
 from ..models import LoadedModel, load
 from ..reports import Generation
-from ..tasks import Item, Prompt
+from ..tasks import PLACEHOLDER, ImageSource, Item, Prompt, pictures, placeholders
 from .inputs import Source, check_strengths, the_interventions
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def generate(
     source: str | os.PathLike[str] | PreTrainedModel | LoadedModel,
     prompts: str | Sequence[Prompt],
     *,
+    images: Sequence[ImageSource] = (),
     intervention: Source | None = None,
     strength: float = 1.0,
     max_new_tokens: int = 40,
@@ -37,6 +38,8 @@ def generate(
     Args:
         source: see :func:`equipoise.models.load`.
         prompts: a text, or several prompts.
+        images: what every prompt is asked about: paths, bytes or Pillow images, for vision-language models. They
+            stand where the prompt says ``<image>``; one that doesn't say it gets them in front.
         intervention: a value, a file, or a sum of files.
         strength: λ ≥ 0.
         max_new_tokens: most tokens of an answer.
@@ -52,6 +55,9 @@ def generate(
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
+    shown_images = pictures(images)
+    if shown_images:
+        wanted = [_with_places(prompt, len(shown_images)) for prompt in wanted]
     found = None if intervention is None else the_interventions(intervention, [0])[0][0]
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
@@ -59,7 +65,12 @@ def generate(
 
     def write() -> list[str]:
         return scoring.generate(
-            loaded, wanted, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
+            loaded,
+            wanted,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            seed=seed,
+            images=[shown_images] * len(wanted),
         )
 
     base = write()
@@ -71,6 +82,17 @@ def generate(
         Generation(shown(prompt), before, after)
         for prompt, before, after in zip(wanted, base, steered, strict=True)
     )
+
+
+def _with_places(prompt: Prompt, images: int) -> Prompt:
+    """The prompt with a place for each image; before everything else in its last turn if it has none."""
+    if placeholders(prompt):
+        return prompt
+    places = PLACEHOLDER * images + "\n"
+    if isinstance(prompt, str):
+        return places + prompt
+    *before, last = prompt
+    return (*before, {**last, "content": places + last["content"]})
 
 
 def shown(prompt: Prompt) -> str:

@@ -72,7 +72,7 @@ class Heldout:
 
     def encode(self, loaded: LoadedModel) -> list[EncodedItem]:
         """All items as the model's tokens, in order. Raises :class:`InputError` for options that are not distinct."""
-        return encode_all(loaded.tokenizer, self.items)
+        return encode_all(loaded, self.items)
 
     def of_part(self, part: str, seed: int) -> NDArray[np.intp]:
         """The rows of one part in one seed's set."""
