@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,21 +49,16 @@ def picture(seed: int, size: tuple[int, int] = (28, 28)) -> bytes:
     return file.getvalue()
 
 
-def _tokenizer(placeholder: str) -> PreTrainedTokenizerFast:
-    tokenizer = tiny_tokenizer()
-    tokenizer.add_special_tokens(
-        {
-            "additional_special_tokens": [
-                *SPECIAL.values(),
-                "<fake_token_around_image>",
-                "<global-img>",
-                "<|image|>",
-            ]
-        }
+def _tokenizer(placeholder: str, named: Mapping[str, str]) -> PreTrainedTokenizerFast:
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tiny_tokenizer().backend_tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        padding_side="left",
+        additional_special_tokens=["<fake_token_around_image>", "<global-img>"],
+        extra_special_tokens=dict(named),
     )
-    for name, token in SPECIAL.items():
-        setattr(tokenizer, name, token)
-        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
     tokenizer.chat_template = _CHAT.replace("IMAGE", placeholder)
     return tokenizer
 
@@ -186,7 +181,7 @@ def _smolvlm(tokenizer: Any) -> tuple[dict[str, Any], Any]:
     config, _ = _idefics3(tokenizer)
     if processing_smolvlm.num2words is None:
         processing_smolvlm.num2words = str  # only videos need it
-    return config, without_videos(transformers.SmolVLMProcessor)(pixels, tokenizer, image_seq_len=4)
+    return config, without_videos(transformers.SmolVLMProcessor)(pixels, tokenizer, None, image_seq_len=4)
 
 
 def _internvl(tokenizer: Any) -> tuple[dict[str, Any], Any]:
@@ -218,7 +213,6 @@ def _mllama(tokenizer: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _blip_2(tokenizer: Any) -> tuple[dict[str, Any], Any]:
-    del tokenizer.image_token  # the processor adds its own
     pixels = transformers.BlipImageProcessorPil(size=_sized(28))
     seeing = {"image_size": 28, "patch_size": 7, **_SEEING}
     asking = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
@@ -254,16 +248,18 @@ VLMS = tuple(_KINDS)
 def tiny_vlm(name: str, seed: int = 0) -> LoadedModel:
     """A random vision-language model of the kind ``name`` (see :data:`VLMS`) with its processor; float32, CPU."""
     config_class, placeholder, build = _KINDS[name]
-    tokenizer = _tokenizer(placeholder)
+    named = dict(SPECIAL)
     if name == "Mllama":
-        tokenizer.image_token = "<|image|>"
-        tokenizer.image_token_id = tokenizer.convert_tokens_to_ids("<|image|>")
+        named["image_token"] = "<|image|>"
+    if name == "BLIP-2":
+        del named["image_token"]  # its processor adds its own
+    tokenizer = _tokenizer(placeholder, named)
     with warnings.catch_warnings():
         settings, processor = build(tokenizer)
     processor.chat_template = tokenizer.chat_template
-    places = {"image_token_id": tokenizer.image_token_id, "video_token_id": tokenizer.video_token_id}
-    if name == "InternVL":
-        places["image_token_id"] = tokenizer.context_image_token_id
+    image = "context_image_token" if name == "InternVL" else "image_token"
+    ids = [tokenizer.convert_tokens_to_ids(named.get(token, "<image>")) for token in (image, "video_token")]
+    places = dict(zip(("image_token_id", "video_token_id"), ids, strict=True))
     if name in ("Mllama", "BLIP-2", "Gemma-3"):
         places = {"image_token_index": places["image_token_id"]}
     config = getattr(transformers, config_class)(

@@ -30,15 +30,19 @@ def load_processor(origin: Any, config: PretrainedConfig, **options: Any) -> Any
 def without_videos(kind: type[Any]) -> type[Any]:
     """The processor class ``kind`` without its video part."""
 
+    names = list(kind.get_attributes())
+    place = names.index("video_processor")
+
     def attributes(cls: type[Any]) -> list[str]:
-        return [name for name in kind.get_attributes() if name != "video_processor"]
+        return [*names[:place], *names[place + 1 :]]
 
-    def build(self: Any, image_processor: Any = None, tokenizer: Any = None, **more: Any) -> None:
-        # Positional arguments reach the base class in this order, and the video part is the last.
-        kind.__init__(self, image_processor, tokenizer, None, **more)
+    def arguments(cls: type[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        found = super(without, cls)._get_arguments_from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        return [*found[:place], None, *found[place:]]
 
-    build.__signature__ = inspect.signature(kind.__init__)  # type: ignore[attr-defined]
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(attributes), "__init__": build})
+    methods = {"get_attributes": attributes, "_get_arguments_from_pretrained": arguments}
+    without = type(kind.__name__, (kind,), {name: classmethod(method) for name, method in methods.items()})
+    return without
 
 
 def _class_name(config: PretrainedConfig) -> str | None:

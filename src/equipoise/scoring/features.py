@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from itertools import product
 from typing import Any, Literal
 
@@ -80,10 +80,16 @@ class ImageFeatures:
         with self._giving(rows, plan):
             yield
 
-    def inputs(self, rows: Rows, *, left: bool = False, padding: int = 0) -> dict[str, Tensor]:
-        """The model's inputs for these rows, with their pixels only if they are looked at."""
-        known = self.plan(*rows[0]) is not None
-        return _inputs(self._loaded, rows, known=known, left=left, padding=padding)
+    def inputs(self, rows: Rows) -> dict[str, Tensor]:
+        """The model's inputs for these rows, with their pixels only if its forward looks at them."""
+        return _inputs(self._loaded, rows, known=self.plan(*rows[0]) is not None)
+
+    def whole_inputs(self, rows: Rows, *, padding: int = 0) -> dict[str, Tensor]:
+        """The model's inputs for these rows, padded on the left and with all pixels, as its ``generate`` takes them.
+
+        That may come to its features by another way than its forward does (BLIP-2), so it gets the pixels.
+        """
+        return _inputs(self._loaded, rows, known=False, left=True, padding=padding)
 
     def _of(self, rows: Rows, plan: Plan) -> list[Any]:
         found = []
@@ -278,7 +284,9 @@ def _replaced(places: Sequence[_Place], by: Callable[[Any], Any]) -> Iterator[No
                 else:
                     owner.__dict__[name] = own
 
-            owner.__dict__[name] = by(getattr(owner, name))
+            before = getattr(owner, name)
+            # The signature stays: generation reads from it what the features take.
+            owner.__dict__[name] = wraps(before)(by(before))
             stack.callback(restore)
         yield
 

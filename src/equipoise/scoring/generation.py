@@ -140,7 +140,7 @@ def _continue_seeing(
     loaded: LoadedModel, rows: Sequence[Row], width: int, options: dict[str, Any]
 ) -> list[list[int]]:
     features = image_features(loaded)
-    inputs = features.inputs(rows, left=True, padding=options["pad_token_id"])
+    inputs = features.whole_inputs(rows, padding=options["pad_token_id"])
     with features.given(rows):
         out = loaded.model.generate(**inputs, **options)  # type: ignore[operator]
     # Some models hand back the prompt with its continuation, some the continuation alone.
