@@ -4,8 +4,11 @@ from .coreference import Coreference
 from .fingerprint import fingerprint
 from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
 from .item import Item, Message, Part, Prompt, placeholders
+from .occupation_pairs import OccupationPairs
 from .occupations import Occupation, occupations
+from .people import Twins, load_people, twins
 from .plain_text import TextPart, load_text, plain_text
+from .portrait import Portrait
 from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
 from .registry import load_any_task, load_prompt_task, load_task, task_names
@@ -22,8 +25,10 @@ __all__ = [
     "Item",
     "Message",
     "Occupation",
+    "OccupationPairs",
     "Part",
     "Picture",
+    "Portrait",
     "Prompt",
     "PromptSplit",
     "PromptTask",
@@ -33,11 +38,13 @@ __all__ = [
     "Task",
     "TextPart",
     "Toxicity",
+    "Twins",
     "WinoBias",
     "WinoGender",
     "blocks",
     "fingerprint",
     "load_any_task",
+    "load_people",
     "load_prompt_task",
     "load_task",
     "load_text",
@@ -47,4 +54,5 @@ __all__ = [
     "placeholders",
     "plain_text",
     "task_names",
+    "twins",
 ]
