@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .models import LoadedModel, load
     from .reports import Results
     from .tasks import Item, Task, load_task
-    from .workflows import audit, convert, demo, fit, generate, info
+    from .workflows import audit, choices, convert, demo, fit, generate, info
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
@@ -25,6 +25,7 @@ _HOMES = {
     "Task": "tasks",
     "attach": "interventions",
     "audit": "workflows",
+    "choices": "workflows",
     "convert": "workflows",
     "demo": "workflows",
     "fit": "workflows",
@@ -44,6 +45,7 @@ __all__ = [
     "Task",
     "attach",
     "audit",
+    "choices",
     "convert",
     "demo",
     "fit",

@@ -214,3 +214,22 @@ def test_features_in_bf16_are_near_fp32() -> None:
 def test_generation_says_where_images_lack_a_place() -> None:
     with pytest.raises(InputError, match="prompt 0 has 1 images and says <image> 0 times"):
         generate(vlm("LLaVA"), ["Who?"], images=[with_images(count=2).images[:1]])
+
+
+def test_a_template_that_ends_at_a_word_leaves_the_space_to_the_answer() -> None:
+    loaded = fresh()
+    asked = item(CHAT, ("A", "B"), images=(picture(0), picture(1)))
+    text = item(({"role": "user", "content": "Who?"},), ("A", "B"))
+    for one in (asked, text):
+        assert [loaded.tokenizer.decode(option) for option in encode(loaded, one).options] == ["A", "B"]
+    loaded.processor.chat_template = loaded.tokenizer.chat_template.replace("<|assistant|>", "ASSISTANT:")
+    for one in (asked, text):
+        found = encode(loaded, one)
+        written = loaded.tokenizer.decode([*found.prompt, *found.options[0]])
+        assert written.endswith("ASSISTANT: A")
+    for one in (asked, text):  # the twin: a text model's options are taken as they are
+        bare = LoadedModel(loaded.model, loaded.tokenizer, None)
+        bare.tokenizer.chat_template = "{{ messages[0]['content'] }}ASSISTANT:"
+        if not one.images:
+            found = encode(bare, one)
+            assert bare.tokenizer.decode([*found.prompt, *found.options[0]]).endswith("ASSISTANT:A")

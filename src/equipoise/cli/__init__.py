@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import InputError
-from . import audit, convert, demo, fit, generate, info
+from . import audit, choices, convert, demo, fit, generate, info
 from .app import app
 
 # Importing a command registers it.
-COMMANDS = (audit, convert, demo, fit, generate, info)
+COMMANDS = (audit, choices, convert, demo, fit, generate, info)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from .bias import (
     per_occupation_bias,
     stereotype_gap,
 )
+from .choices import ChoiceScores, choice_scores
 from .clusters import Sample, Statistic, TooFewClusters
 from .intervals import Bootstrap, Estimate
 from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
@@ -22,6 +23,7 @@ __all__ = [
     "UNANSWERED",
     "Bootstrap",
     "Budgets",
+    "ChoiceScores",
     "Estimate",
     "Judgements",
     "OperatingPoint",
@@ -35,6 +37,7 @@ __all__ = [
     "accuracy",
     "best_baseline",
     "bias_towards",
+    "choice_scores",
     "greedy_abstention_rate",
     "greedy_bias_towards",
     "greedy_per_occupation_bias",

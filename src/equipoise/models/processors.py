@@ -37,7 +37,7 @@ def without_videos(kind: type[Any]) -> type[Any]:
         return [*names[:place], *names[place + 1 :]]
 
     def arguments(cls: type[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        found = super(without, cls)._get_arguments_from_pretrained(*args, **kwargs)  # type: ignore[misc]
+        found = kind._get_arguments_from_pretrained.__func__(cls, *args, **kwargs)
         return [*found[:place], None, *found[place:]]
 
     methods = {"get_attributes": attributes, "_get_arguments_from_pretrained": arguments}

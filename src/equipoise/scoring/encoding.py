@@ -61,6 +61,8 @@ def encode(source: Source, item: Item) -> EncodedItem:
     option's tokens begin another's, all of the item's options are closed with ``item.terminator`` (default: the
     model's end-of-text token for chats, a full stop for text).
 
+    A vision-language model's chat template that leaves off at a word ("ASSISTANT:") gets a space before the option.
+
     Raises InputError, naming item and option, if an option adds no token, or two add the same; naming the image, if
     it can't be read; and if the item has images that the model doesn't take.
     """
@@ -100,8 +102,10 @@ def _read(source: Source, item: Item) -> _Part:
     """Parts prompt and options of an item without images."""
     tokenizer, text = tokenizer_of(source), prompt_text(source, item.prompt)
     opening = _opening_of(source, item.prompt, text)
+    spaced = _wants_space(source, item.prompt, text)
 
     def part(options: Sequence[str]) -> EncodedItem:
+        options = _spaced(options) if spaced else options
         return _part(opening + _ids(tokenizer, text), [opening + _ids(tokenizer, text + o) for o in options])
 
     return part
@@ -124,7 +128,10 @@ def _seen(source: Source, item: Item) -> _Part:
     plain = _ids(tokenizer, text)
     same = next((n for n in range(len(plain)) if n == len(ids) or plain[-1 - n] != ids[-1 - n]), len(plain))
 
+    spaced = _wants_space(source, item.prompt, text)
+
     def part(options: Sequence[str]) -> EncodedItem:
+        options = _spaced(options) if spaced else options
         parted = _part(plain, [_ids(tokenizer, text + o) for o in options])
         dropped = len(plain) - len(parted.prompt)
         if dropped < same:
@@ -179,6 +186,23 @@ def _nested(options: Sequence[tuple[int, ...]]) -> bool:
 def _ids(tokenizer: Any, text: str) -> list[int]:
     # Chat templates write special tokens as text; a text's own mention of one is rare and means the same.
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _wants_space(source: Source, prompt: Prompt, text: str) -> bool:
+    """Whether a vision-language model's chat template leaves off at a word or a colon ("ASSISTANT:").
+
+    Then the space before the answer belongs to the answer; after a special token or a line's end there is none. Items
+    can't know which, so their options come without.
+    """
+    if isinstance(prompt, str) or not isinstance(source, LoadedModel) or source.processor is None:
+        return False
+    tokenizer = source.tokenizer
+    last = _ids(tokenizer, text)[-1:]
+    return not text[-1:].isspace() and not set(last) & set(tokenizer.added_tokens_decoder)
+
+
+def _spaced(options: Sequence[str]) -> list[str]:
+    return [option if option[:1].isspace() else f" {option}" for option in options]
 
 
 def _opening_of(source: Source, prompt: Prompt, text: str) -> list[int]:

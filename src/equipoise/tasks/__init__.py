@@ -1,5 +1,6 @@
 """Data turned into items: a prompt, its answer options, groups, and what each option would say about them."""
 
+from .choices import Choices
 from .coreference import Coreference
 from .fingerprint import fingerprint
 from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
@@ -19,6 +20,7 @@ from .winogender import WinoGender
 
 __all__ = [
     "PLACEHOLDER",
+    "Choices",
     "Coreference",
     "FreeTextItem",
     "ImageSource",

@@ -35,7 +35,7 @@ def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) 
     alike: dict[tuple[str, ...], dict[str, Picture]] = defaultdict(dict)
     for portrait in portraits:
         value = portrait.labels.get(attribute)
-        if value in values:
+        if value is not None and value in values:
             rest = sorted(f"{k}={v}" for k, v in portrait.labels.items() if k != attribute)
             alike[(portrait.category, portrait.concept, " ".join([portrait.scene, *rest]))][value] = (
                 portrait.picture

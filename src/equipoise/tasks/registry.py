@@ -43,7 +43,11 @@ _FROM_PEOPLE: dict[str, Callable[[str], Task]] = {
 
 def task_names() -> tuple[str, ...]:
     """Every task with closed answers, as :func:`load_task` takes it."""
-    return (*_BUILT_IN, *_FROM_PEOPLE, *(f"{name}:PATH" for name in (*_FROM_PEOPLE, *_FROM_FILES)))
+    return (
+        *_BUILT_IN,
+        *(f"{name}:PATH" for name in _FROM_FILES),
+        *(f"{name}[:PATH]" for name in _FROM_PEOPLE),
+    )
 
 
 def load_task(spec: str) -> Task:
