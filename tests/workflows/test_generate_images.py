@@ -52,3 +52,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     image.write_text("no image")
     assert run([*command, "--image", str(image)]) == 2
     assert "one.png is no image" in capsys.readouterr().err
+
+
+def test_each_prompt_may_have_its_own() -> None:
+    loaded = tiny_vlm("LLaVA")
+    prompts, own = ["Who?", "<image> Who?"], [[], [picture(1)]]
+    found = generate(loaded, prompts, images_of=own, max_new_tokens=3)
+    assert found[0].base == generate(loaded, "Who?", max_new_tokens=3)[0].base
+    assert found[1].base == generate(loaded, prompts[1], images=[picture(1)], max_new_tokens=3)[0].base
+    with pytest.raises(InputError, match="as many lists of them as there are prompts"):
+        generate(loaded, prompts, images_of=own[:1])

@@ -1,5 +1,5 @@
 """Analysis: where bias lives in a model."""
 
-from .activations import Reading, activations
+from .activations import Reading, activations, prompt_activations
 
-__all__ = ["Reading", "activations"]
+__all__ = ["Reading", "activations", "prompt_activations"]

@@ -68,6 +68,7 @@ class ImageFeatures:
         if sight.kind not in self._plans:
             with _ordinary():
                 self._plans[sight.kind] = self._find_plan((ids, sight))
+                self._drop_tried()
         return self._plans[sight.kind]
 
     @contextmanager
@@ -129,6 +130,12 @@ class ImageFeatures:
                 if _agree(found, wanted):
                     return plan
         return None
+
+    def _drop_tried(self) -> None:
+        """Forget features that were made for plans that aren't followed."""
+        followed = set(self._plans.values())
+        for place in [place for place in self._kept if place[0] not in followed]:
+            self._bytes -= _size(self._kept.pop(place))
 
     @contextmanager
     def _giving(self, rows: Rows, plan: Plan) -> Iterator[None]:

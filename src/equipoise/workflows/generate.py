@@ -25,6 +25,7 @@ def generate(
     prompts: str | Sequence[Prompt],
     *,
     images: Sequence[ImageSource] = (),
+    images_of: Sequence[Sequence[ImageSource]] | None = None,
     intervention: Source | None = None,
     strength: float = 1.0,
     max_new_tokens: int = 40,
@@ -40,6 +41,7 @@ def generate(
         prompts: a text, or several prompts.
         images: what every prompt is asked about: paths, bytes or Pillow images, for vision-language models. They
             stand where the prompt says ``<image>``; one that doesn't say it gets them in front.
+        images_of: instead, those of each prompt.
         intervention: a value, a file, or a sum of files.
         strength: λ ≥ 0.
         max_new_tokens: most tokens of an answer.
@@ -55,9 +57,15 @@ def generate(
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
-    shown_images = pictures(images)
-    if shown_images:
-        wanted = [_with_places(prompt, len(shown_images)) for prompt in wanted]
+    given = [tuple(images)] * len(wanted) if images_of is None else list(images_of)
+    if len(given) != len(wanted) or (images and images_of is not None):
+        raise InputError(
+            "give images for all prompts together, or as many lists of them as there are prompts"
+        )
+    seen = [pictures(one) for one in given]
+    wanted = [
+        _with_places(prompt, len(own)) if own else prompt for prompt, own in zip(wanted, seen, strict=True)
+    ]
     found = None if intervention is None else the_interventions(intervention, [0])[0][0]
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
@@ -70,7 +78,7 @@ def generate(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
-            images=[shown_images] * len(wanted),
+            images=seen,
         )
 
     base = write()
@@ -100,16 +108,16 @@ def shown(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
 
 
-def sample_prompts(items: Sequence[Item], *, count: int) -> list[Prompt]:
-    """Up to ``count`` prompts of different groups and, as far as possible, different templates."""
-    found: list[Prompt] = []
+def sample_items(items: Sequence[Item], *, count: int) -> list[Item]:
+    """Up to ``count`` items of different groups and, as far as possible, different templates."""
+    found: list[Item] = []
     groups: set[str] = set()
     templates: set[str] = set()
     for fresh in (True, False):
         for item in items:
             seen = groups & set(item.groups) or (fresh and item.template in templates)
             if len(found) < count and not seen:
-                found.append(item.prompt)
+                found.append(item)
                 groups |= set(item.groups)
                 templates.add(item.template)
     return found
