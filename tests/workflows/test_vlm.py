@@ -33,8 +33,8 @@ def test_dso_is_fitted_and_audited_on_pairs_of_people(name: str, tmp_path: Path)
     settings = {"steps": "2", "items": "12", "unambiguous": "8", "passages": "12", "kl": "1"}
     edit = fit(loaded, task, settings={**settings, "kl_unambiguous": "1"}, seed=0)
     assert edit.nonzero > 0
-    # Its training items at least: colours drawn at random say nothing about other occupations.
-    items = [item for item in task.split(0).train if item.part == "ambiguous"]
+    # On the items that decide which state is kept; squares of random colours say little about other occupations.
+    items = [item for item in task.split(0).validation if item.part == "ambiguous"]
     bias = []
     for strength in (0.0, 1.0):
         with attach(loaded, edit, strength):

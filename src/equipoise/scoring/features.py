@@ -9,19 +9,20 @@ prologue (all that comes before the backbone); where nothing gives the same, fea
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from itertools import product
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..models import LoadedModel
 from ..tasks import PLACEHOLDER, Picture
 from .layout import marked_text
+from .prologue import Place, agree, called, entering, first_to_see, ordinary, replaced, tensors
 from .sight import Sight, assemble, look, pixels
 
 MAX_BYTES = 1 << 30
@@ -32,7 +33,6 @@ _UNREAD = ("last_hidden_state", "hidden_states", "attentions", "vision_outputs",
 
 Row = tuple[Sequence[int], Sight]
 Rows = Sequence[Row]
-_Place = tuple[nn.Module, str]
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class ImageFeatures:
         self._bytes = 0
         self._plans: dict[str, Plan | None] = {}
         self._weights: Any = None
-        self._from: list[_Place] | None = None
+        self._from: list[Place] | None = None
         self.computed = 0  # how often the vision part ran
 
     def plan(self, ids: Sequence[int], sight: Sight) -> Plan | None:
         """How features of prompts of this kind are kept; None if they have to be computed in every pass."""
         self._forget_if_changed()
         if sight.kind not in self._plans:
-            with _ordinary():
+            with ordinary():
                 self._plans[sight.kind] = self._find_plan((ids, sight))
                 self._drop_tried()
         return self._plans[sight.kind]
@@ -126,8 +126,8 @@ class ImageFeatures:
             with suppress(Exception):  # shapes that don't fit are an answer too
                 with self._giving(rows, plan):
                     inputs = _inputs(self._loaded, rows, known=True)
-                    found = _entering(self._loaded, inputs)
-                if _agree(found, wanted):
+                    found = entering(self._loaded, inputs)
+                if agree(found, wanted):
                     return plan
         return None
 
@@ -140,7 +140,7 @@ class ImageFeatures:
     @contextmanager
     def _giving(self, rows: Rows, plan: Plan) -> Iterator[None]:
         joined = _join(self._of(rows, plan), plan)
-        with _replaced(self._places(rows[0]), lambda _: lambda *args, **kwargs: joined):
+        with replaced(self._places(rows[0]), lambda _: lambda *args, **kwargs: joined):
             yield
 
     def _seen(self, rows: Rows, *, lean: bool) -> tuple[Any, list[Tensor] | None]:
@@ -155,20 +155,23 @@ class ImageFeatures:
 
             return call
 
-        with _ordinary():
+        with ordinary():
             inputs = _inputs(self._loaded, rows, known=False)
-            with _replaced(self._places(rows[0]), listening):
-                entering = _entering(self._loaded, inputs)
+            with replaced(self._places(rows[0]), listening):
+                entered = entering(self._loaded, inputs)
         found = given[-1] if given else None
-        return (_lean(found) if lean else found), entering
+        return (_lean(found) if lean else found), entered
 
-    def _places(self, row: Row) -> list[_Place]:
+    def _places(self, row: Row) -> list[Place]:
         """Where the model takes image features from: objects and the names of what they call."""
         if self._from is None:
             model = self._loaded.model
+            inputs = _inputs(self._loaded, [row], known=False)
             named = [(m, "get_image_features") for m in model.modules() if hasattr(m, "get_image_features")]
-            called = _called(self._loaded, row, named)
-            self._from = named if called else _first_to_see(self._loaded, row)
+            if called(self._loaded, inputs, named):
+                self._from = named
+            else:
+                self._from = first_to_see(self._loaded, inputs, row[1].pixels)
         return self._from
 
     def _forget_if_changed(self) -> None:
@@ -208,96 +211,6 @@ def _inputs(
     return assemble(ids, sights, given, device=loaded.device, dtype=loaded.dtype, left=left, padding=padding)
 
 
-@contextmanager
-def _ordinary() -> Iterator[None]:
-    """No gradients, and no inference mode either: what is kept may be read by a pass with gradients."""
-    with torch.inference_mode(False), torch.no_grad():
-        yield
-
-
-class _Entered(Exception):
-    """The backbone was called: what comes before it is done."""
-
-
-def _entering(loaded: LoadedModel, inputs: Mapping[str, Tensor]) -> list[Tensor] | None:
-    """The tensors that the text backbone is called with; None if it isn't called."""
-    found: list[Tensor] = []
-
-    def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        found.extend(_tensors((args, [kwargs[name] for name in sorted(kwargs)])))
-        raise _Entered
-
-    with _ordinary(), ExitStack() as stack:
-        # Before everything that listens to passes: there is none.
-        handle = loaded.anatomy.backbone.register_forward_pre_hook(stop, with_kwargs=True, prepend=True)
-        stack.callback(handle.remove)
-        try:
-            loaded.model(**inputs, use_cache=False)
-        except _Entered:
-            return found
-    return None
-
-
-def _called(loaded: LoadedModel, row: Row, places: list[_Place]) -> bool:
-    calls: list[None] = []
-
-    def counting(before: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            calls.append(None)
-            return before(*args, **kwargs)
-
-        return call
-
-    with _replaced(places, counting):
-        _entering(loaded, _inputs(loaded, [row], known=False))
-    return bool(calls)
-
-
-def _first_to_see(loaded: LoadedModel, row: Row) -> list[_Place]:
-    """The outermost module beside the backbone that is handed an input that isn't token by token."""
-    inputs = _inputs(loaded, [row], known=False)
-    shown = {value.data_ptr() for name, value in inputs.items() if name in row[1].pixels}
-    backbone = loaded.anatomy.backbone
-    around = {m for m in loaded.model.modules() if any(part is backbone for part in m.modules())}
-    found: list[_Place] = []
-
-    def listening(module: nn.Module, before: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if not found and any(t.data_ptr() in shown for t in _tensors((args, list(kwargs.values())))):
-                found.append((module, "forward"))
-            return before(*args, **kwargs)
-
-        return call
-
-    beside = [m for m in loaded.model.modules() if m not in around]
-    with ExitStack() as stack:
-        for module in beside:
-            stack.enter_context(_replaced([(module, "forward")], lambda b, m=module: listening(m, b)))  # type: ignore[misc]
-        _entering(loaded, inputs)
-    return found
-
-
-@contextmanager
-def _replaced(places: Sequence[_Place], by: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace each method by what ``by`` makes of it; on leaving everything is as it was."""
-    absent = object()
-    with ExitStack() as stack:
-        for owner, name in places:
-            own = owner.__dict__.get(name, absent)  # accelerate puts a forward there
-
-            def restore(owner: nn.Module = owner, name: str = name, own: Any = own) -> None:
-                if own is absent:
-                    del owner.__dict__[name]
-                else:
-                    owner.__dict__[name] = own
-
-            before = getattr(owner, name)
-            # The signature stays: generation reads from it what the features take.
-            owner.__dict__[name] = wraps(before)(by(before))
-            stack.callback(restore)
-        yield
-
-
 def _join(parts: Sequence[Any], plan: Plan) -> Any:
     """The features of several rows or images as the model itself would give them for all at once."""
     first = parts[0]
@@ -319,35 +232,5 @@ def _lean(output: Any) -> Any:
     return type(output)(**{name: value for name, value in output.items() if name not in unread})
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping) or hasattr(value, "items"):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [tensor for one in value for tensor in _tensors(one)]
-    return []
-
-
 def _size(value: Any) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(value))
-
-
-def _agree(found: list[Tensor] | None, wanted: list[Tensor]) -> bool:
-    if found is None or len(found) != len(wanted):
-        return False
-    for a, b in zip(found, wanted, strict=True):
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        if not a.is_floating_point():
-            if not torch.equal(a, b):
-                return False
-            continue
-        a, b = a.float(), b.float()
-        size = float(b[b.isfinite()].abs().max()) if bool(b.isfinite().any()) else 0.0
-        # Other batch sizes round otherwise; another feature in its place differs by the features' own size.
-        bound = 1e-3 if found[0].dtype is torch.float32 else 2e-2
-        near = (a == b) | ((a - b).abs() <= bound * min(size, 1e4))
-        if not bool(near.all()):
-            return False
-    return True
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors(value))
