@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.metrics import choice_scores
@@ -18,6 +18,7 @@ def test_by_hand() -> None:
     assert scores.mass == pytest.approx((0.9 + 0.9 + 0.4 + 0.3) / 4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=20))
 def test_bounds_and_symmetry(rows: list[tuple[float, float, float]]) -> None:
     table = np.array(rows)
