@@ -89,6 +89,7 @@ def test_sets_share_neither_occupation_nor_wording(task: Task, seed: int) -> Non
         found = [set().union(*(what(item) for item in items)) for items in sets]
         assert not found[0] & found[1] and not found[1] & found[2] and not found[0] & found[2]
     assert all({item.part for item in items} == {"ambiguous", "unambiguous"} for items in sets)
+    assert len({item.groups for item in split.heldout if item.part == "ambiguous"}) == 5
     assert task.split(seed, 16).heldout == task.split(seed, 16).heldout
     assert task.split(seed) != task.split(seed + 1)
 

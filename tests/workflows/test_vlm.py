@@ -43,7 +43,7 @@ def test_dso_is_fitted_and_audited_on_pairs_of_people(name: str, tmp_path: Path)
         bias.append(found)
     assert bias[1] < bias[0]
     out = tmp_path / "audit"
-    results = audit(loaded, task, intervention=edit, strengths=[1.0], limit=16, passages=4, out=out)
+    results = audit(loaded, task, intervention=edit, strengths=[1.0], limit=40, passages=12, out=out)
     base, steered = results.runs
     assert base.task == steered.task == "occupation-pairs" and base.n == steered.n
     assert base.metrics["per_occupation_bias"] != steered.metrics["per_occupation_bias"]
