@@ -67,6 +67,19 @@ def test_wordings_follow_the_seed() -> None:
     assert len({t for one in templates for t in one}) == 15  # five wordings of each of three kinds
 
 
+def test_shuffled_options_keep_their_meaning() -> None:
+    plain = {item.id: item for item in Choices("first").items(0)}
+    shuffled = Choices("first", shuffle=True).items(0)
+    orders = {item.options for item in shuffled}
+    assert len(orders) > 20 and len({item.options[0] for item in shuffled}) == 8
+    for item in shuffled:
+        same = plain[item.id]
+        assert dict(zip(item.options, item.outcomes, strict=True)) == dict(
+            zip(same.options, same.outcomes, strict=True)
+        )
+        assert ", ".join(item.options) in item.prompt[-1]["content"] and item.template == same.template
+
+
 def test_the_built_in_sets_of_concepts_share_none() -> None:
     first, second = Choices("first"), Choices("second")
     assert not set(first.concepts) & set(second.concepts)

@@ -23,6 +23,9 @@ def choices(
     prompts: Annotated[
         str | None, typer.Option("--prompts", metavar="FILE", help="A TOML file of other wordings.")
     ] = None,
+    shuffle: Annotated[
+        bool, typer.Option("--shuffle", help="List the options in an order drawn by the seed.")
+    ] = False,
     intervention: File = None,
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
@@ -43,7 +46,7 @@ def choices(
     with progress_line() as report:
         results = run(
             model,
-            read_choices(source, attribute, prompts),
+            read_choices(source, attribute, prompts, shuffle=shuffle),
             intervention=intervention,
             strengths=parse_strengths(strengths),
             seeds=parse_seeds(seeds),

@@ -34,6 +34,8 @@ class Choices:
             :func:`equipoise.tasks.people.load_people`; or portraits.
         attribute: ``gender``, ``race`` or ``tone``.
         prompts: a file of other wordings (:mod:`equipoise.tasks.choice_prompts`).
+        shuffle: list the options in an order drawn by the seed, the same for twins. The paper's order is always the
+            same, and a model that takes the first option then looks fair.
 
     ``outcomes`` are fair and the attribute's two values. Raises :class:`InputError` for an unknown source or
     attribute, or a source without images that differ in the attribute alone.
@@ -46,7 +48,10 @@ class Choices:
         source: str | Sequence[Portrait] = "first",
         attribute: str = "gender",
         prompts: str | PathLike[str] | None = None,
+        *,
+        shuffle: bool = False,
     ) -> None:
+        self.shuffle = shuffle
         self.prompts = choice_prompts(prompts)
         if attribute not in self.prompts.options:
             raise InputError(f"choices asks about {', '.join(self.prompts.options)}, not about {attribute!r}")
@@ -114,7 +119,9 @@ class Choices:
         templates = self.prompts.templates[category]
         draw = random.Random(f"{seed}/{self.attribute}/{category}/{concept}/{setting}")
         number = draw.randrange(len(templates))
-        options = self.prompts.options[self.attribute]
+        options = list(self.prompts.options[self.attribute])
+        if self.shuffle:
+            draw.shuffle(options)
         question = templates[number].format(
             attribute=_ATTRIBUTES.get(self.attribute, self.attribute),
             concept=concept,

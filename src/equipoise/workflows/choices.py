@@ -72,6 +72,7 @@ class ChoiceResults:
     attribute: str
     outcomes: tuple[str, ...]
     concepts: int
+    shuffled: bool
     seeds: tuple[int, ...]
     data: str
     file: str | None
@@ -147,6 +148,7 @@ def choices(
         asked.attribute,
         asked.outcomes,
         len(asked.concepts),
+        asked.shuffle,
         tuple(wanted),
         f"sha256:{fingerprint(every)}",
         name,
@@ -207,8 +209,8 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
-def read_choices(source: str, attribute: str, prompts: str | None) -> Choices:
+def read_choices(source: str, attribute: str, prompts: str | None, *, shuffle: bool = False) -> Choices:
     """The task that a command line names."""
     if prompts is not None and not Path(prompts).is_file():
         raise InputError(f"there is no file of prompts {prompts}")
-    return Choices(source, attribute, prompts)
+    return Choices(source, attribute, prompts, shuffle=shuffle)
