@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from ..errors import InputError, InputWarning
-from . import audit, compare, convert, demo, fit, generate, info, inject, probe, scope
+from . import audit, choices, compare, convert, demo, fit, generate, info, inject, probe, scope
 from .app import app
 
 # Importing a command registers it.
-COMMANDS = (audit, compare, convert, demo, fit, generate, info, inject, probe, scope)
+COMMANDS = (audit, choices, compare, convert, demo, fit, generate, info, inject, probe, scope)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
