@@ -13,6 +13,8 @@ from vlms import tiny_vlm
 from equipoise.cli import run
 from equipoise.errors import InputError
 from equipoise.interventions import attach
+from equipoise.methods import Prompting
+from equipoise.methods.mitigation import rewritten
 from equipoise.models import LoadedModel
 from equipoise.scoring import score_options
 from equipoise.tasks import Choices
@@ -57,6 +59,17 @@ def test_rows_are_the_scores(tmp_path: Path) -> None:
             assert sum(spread.mean for spread in row.proportions.values()) == pytest.approx(1)
     assert found.row(0.0, None, "text").n == 9
     assert found.row(0.5, "none", "text").kl != found.row(0.0, "none", "text").kl
+
+
+def test_an_instruction_is_asked_with(tmp_path: Path) -> None:
+    loaded, task, instruction = tiny("Llama"), small(tmp_path), Prompting("Be fair to everybody.")
+    found = choices(loaded, task, intervention=instruction, seeds=(0,))
+    items = [item for item in task.items(0) if item.metadata["modality"] == "text"]
+    for strength in (0.0, 1.0):
+        asked = score_options(loaded, rewritten(instruction, items, strength))
+        row = found.row(strength, None, "text")
+        assert row.mass.mean == pytest.approx(asked.probabilities.sum(1).mean(), rel=1e-4)
+    assert found.row(0.0, None, "text").mass != found.row(1.0, None, "text").mass
 
 
 def test_images_have_rows_of_their_own_and_a_file_is_written(tmp_path: Path) -> None:
