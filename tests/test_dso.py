@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny
 from torch import Tensor
@@ -209,6 +209,7 @@ def row(answer: int | None = None, group: str = "nurse") -> dict[str, Any]:
 class TestGenderParityReward:
     reward = GenderParityRewardForSynthBias()
 
+    @settings(deadline=None)
     @given(pro=st.integers(0, 20), anti=st.integers(0, 20))
     def test_mean_reward_is_minus_the_bias(self, pro: int, anti: int) -> None:
         if pro + anti == 0:

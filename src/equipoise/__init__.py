@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .models import LoadedModel, load
     from .reports import Results
     from .tasks import Association, Item, Statement, Task, load_association, load_statements, load_task
-    from .workflows import audit, compare, convert, demo, fit, generate, info, inject, probe, scope
+    from .workflows import audit, choices, compare, convert, demo, fit, generate, info, inject, probe, scope
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
@@ -31,6 +31,7 @@ _HOMES = {
     "Task": "tasks",
     "attach": "interventions",
     "audit": "workflows",
+    "choices": "workflows",
     "compare": "workflows",
     "convert": "workflows",
     "demo": "workflows",
@@ -61,6 +62,7 @@ __all__ = [
     "Task",
     "attach",
     "audit",
+    "choices",
     "compare",
     "convert",
     "demo",

@@ -1,11 +1,15 @@
 """Which concept an eraser is given: labels that follow from the items, for the tasks that there are."""
 
+from dataclasses import replace
+
 import pytest
 from interventions.samples import model
+from vlms import picture
 
 from equipoise.errors import InputError
 from equipoise.methods.concept import labelled
-from equipoise.tasks import Coreference, Item, Pronouns
+from equipoise.methods.contrast import Contrast
+from equipoise.tasks import Coreference, Item, Pronouns, pictures
 from equipoise.tasks.task import subsample
 
 
@@ -44,3 +48,12 @@ def test_statements_serve_every_task() -> None:
     assert ends[0].rstrip(".").endswith(items[0].options[items[0].outcomes.index("anti")])
     with pytest.raises(InputError, match="share their options"):
         labelled(loaded, items, "option")
+
+
+def test_items_with_images_are_refused() -> None:
+    """Their activations would be read as if nobody had shown them."""
+    loaded, items = model("Llama"), some(Pronouns())
+    seen = replace(items[0], prompt=f"<image> {items[0].prompt}", images=pictures([picture(0)]))
+    for read in (lambda: Contrast.of(loaded, [*items, seen]), lambda: labelled(loaded, [seen], "option")):
+        with pytest.raises(InputError, match="has images and this method reads activations of text alone"):
+            read()

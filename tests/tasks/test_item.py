@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from vlms import picture
 
 from equipoise.errors import InputError
 from equipoise.tasks import FreeTextItem, Item, fingerprint
@@ -67,7 +68,10 @@ def test_the_fingerprint_notices_each_field(field: str) -> None:
         "template": "u",
         "terminator": ".",
         "metadata": {"x": 1},
+        "images": (picture(0),),
     }
+    if field == "images":
+        item = dataclasses.replace(item, prompt="<image> Who?")
     change = {field: other[field]}
     if field in ("part", "answer"):  # neither may change alone
         change = {"part": "unambiguous", "answer": 0 if field == "part" else 1}

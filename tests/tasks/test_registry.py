@@ -59,7 +59,15 @@ def test_an_unknown_free_text_task_lists_the_known() -> None:
 
 
 def test_all_names_are_listed() -> None:
-    assert task_names() == ("pronouns", "coreference", "winobias:PATH", "winogender:PATH", "synthbias:PATH")
+    assert task_names() == (
+        "pronouns",
+        "coreference",
+        "winobias:PATH",
+        "winogender:PATH",
+        "synthbias:PATH",
+        "occupation-pairs[:PATH]",
+        "occupation-pairs-tone[:PATH]",
+    )
 
 
 def test_every_task_tells_what_it_asks() -> None:

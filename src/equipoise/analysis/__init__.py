@@ -1,6 +1,6 @@
 """Analysis: where bias lives in a model."""
 
-from .activations import Reading, activations, states_of
+from .activations import Reading, activations, prompt_activations, states_of
 from .detector import Detector
 from .heads import (
     Contrast,
@@ -49,6 +49,7 @@ __all__ = [
     "judgements",
     "logit_gaps",
     "probe_site",
+    "prompt_activations",
     "shuffled",
     "states_of",
     "typical_norms",

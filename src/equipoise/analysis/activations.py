@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import capture
 from ..models import LoadedModel
-from ..scoring import run_backbone
+from ..scoring import EncodedItem, answer_batches, next_states, run_backbone
 
 Reading = Literal["last", "mean"]
 
@@ -66,6 +66,34 @@ def states_of(
             with capture(loaded, names) as captured:
                 run_backbone(loaded, ids.to(loaded.device))
             yield index, {name: captured[name][-1].reshape(len(index), longest, -1) for name in names}
+
+
+def prompt_activations(
+    loaded: LoadedModel, encoded: Sequence[EncodedItem], sites: Iterable[str]
+) -> dict[str, Tensor]:
+    """Activations at the last token of each item's prompt, with its images if it has some.
+
+    Args:
+        encoded: what :func:`equipoise.scoring.encode` made of the items.
+        sites: names of sites.
+
+    Returns:
+        [n, width] in fp32 on the CPU for each site, in the order of ``encoded``.
+
+    Raises :class:`InputError` for an unknown site.
+    """
+    names = list(dict.fromkeys(sites))
+    found = {name: torch.zeros(len(encoded), loaded.anatomy.site(name).width) for name in names}
+    with torch.inference_mode():
+        for batch in answer_batches(encoded):
+            with capture(loaded, names) as captured:
+                next_states(loaded, batch)
+            for name in names:
+                states = captured[name][-1].reshape(len(batch.index), batch.prompts.shape[1], -1)
+                last = batch.last.to(states.device)
+                read = states[torch.arange(len(last), device=states.device), last]
+                found[name][batch.index] = read.float().cpu()
+    return found
 
 
 def _read(states: Tensor, length: int, reading: Reading) -> Tensor:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def generate(
     model: Model,
     prompt: Annotated[list[str], typer.Option("--prompt", metavar="TEXT", help="May be repeated.")],
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", metavar="FILE", help="For vision-language models: shown with every prompt."),
+    ] = None,
     intervention: File = None,
     tokens: TokenFiles = None,
     strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
@@ -40,6 +44,7 @@ def generate(
     found = run(
         model,
         [({"role": "user", "content": text},) if chat and text else text for text in prompt],
+        images=image or (),
         intervention=intervention,
         tokens=tokens or (),
         strength=strength,

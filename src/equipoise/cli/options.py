@@ -12,7 +12,10 @@ Model = Annotated[
 ]
 Tasks = Annotated[
     list[str],
-    typer.Option("--task", help="pronouns, coreference, winobias:PATH, winogender:PATH, synthbias:PATH."),
+    typer.Option(
+        "--task",
+        help="pronouns, coreference, winobias:PATH, winogender:PATH, synthbias:PATH, occupation-pairs.",
+    ),
 ]
 File = Annotated[
     str | None,

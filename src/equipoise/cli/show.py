@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..reports import ProbeResults, Results
+    from ..workflows.choices import ChoiceResults, Spread
     from ..workflows.progress import Report
 
 
@@ -65,6 +66,26 @@ def _show(tables: RenderableType, page: str | None) -> None:
     console.print(tables)
     if page is not None:
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_choices(results: ChoiceResults) -> None:
+    """A table of answers by input and strength."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("input", "λ", "fair", "KL", *results.outcomes[1:], "said", "n")
+    for row in results.rows:
+        modality, setting = row.modality or "all", row.setting or "all"
+        mark = " (degenerate)" if row.degenerate else ""
+        shares = [_plus_minus(row.proportions[outcome]) for outcome in results.outcomes[1:]]
+        numbers = (_plus_minus(row.fairness) + mark, _plus_minus(row.kl), *shares, _plus_minus(row.mass))
+        table.add_row(f"{modality}: {setting}", f"{row.strength:g}", *numbers, str(row.n))
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(table)
+
+
+def _plus_minus(value: Spread) -> str:
+    return f"{value.mean:.2f}" if value.std is None else f"{value.mean:.2f} ± {value.std:.2f}"
 
 
 def show_rows(rows: Sequence[tuple[str, str]]) -> None:

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import LoadedModel
-from ..scoring import encode_all
 from ..tasks import Item
-from .contrast import Contrast, Ids
+from .contrast import Contrast, Ids, encode_read
 
 Concept = Literal["auto", "option", "mention", "statement"]
 CONCEPTS = get_args(Concept)
@@ -67,5 +66,5 @@ def _favoured(item: Item) -> int:
 
 def _prompts(loaded: LoadedModel, items: Sequence[Item], concept: str, names: Sequence[str]) -> Labelled:
     classes = tuple(sorted(set(names)))
-    rows = tuple(encoded.prompt for encoded in encode_all(loaded.tokenizer, items))
+    rows = tuple(encoded.prompt for encoded in encode_read(loaded, items))
     return Labelled(rows, torch.tensor([classes.index(name) for name in names]), concept, classes)

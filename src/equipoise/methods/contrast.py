@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..analysis import activations, typical_norms
+from ..errors import InputError
 from ..models import LoadedModel
-from ..scoring import encode_all
+from ..scoring import EncodedItem, encode_all
 from ..tasks import Item
 
 # What a batch's captured activations may take: fp32 values, a quarter of a gigabyte.
@@ -37,7 +38,7 @@ class Contrast:
         """
         anti: list[Ids] = []
         pro: list[Ids] = []
-        for item, encoded in zip(items, encode_all(loaded.tokenizer, items), strict=True):
+        for item, encoded in zip(items, encode_read(loaded, items), strict=True):
             rows: dict[str, list[Ids]] = {"anti": [], "pro": []}
             for outcome, option in zip(item.outcomes, encoded.options, strict=True):
                 rows[outcome].append(encoded.prompt + option)
@@ -60,6 +61,18 @@ class Contrast:
         """At each site the activations at the answers' last tokens, [n, d], of the anti and of the pro statements."""
         found = read_rows(loaded, self.rows, sites)
         return {site: (both[: len(self.anti)], both[len(self.anti) :]) for site, both in found.items()}
+
+
+def encode_read(loaded: LoadedModel, items: Sequence[Item]) -> list[EncodedItem]:
+    """The items as tokens whose activations are read. Raises :class:`InputError` for one with images."""
+    # Read as token ids alone, a prompt would stand there without what its images add.
+    for item in items:
+        if item.images:
+            raise InputError(
+                f"item {item.id!r} has images and this method reads activations of text alone: "
+                "fit with method dso, or take items without images"
+            )
+    return encode_all(loaded, items)
 
 
 def read_rows(loaded: LoadedModel, rows: Sequence[Ids], sites: Iterable[str]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..interventions import Intervention, answers_start, attach
+from ..interventions import Intervention, attach
 from ..metrics import per_occupation_bias
 from ..models import LoadedModel
 from ..scoring import (
@@ -19,8 +19,8 @@ from ..scoring import (
     answer_batches,
     encode_all,
     head_logprobs,
+    next_states,
     responses,
-    run_backbone,
     score_options,
     score_text,
     text_reference,
@@ -50,7 +50,7 @@ def answered(loaded: LoadedModel, items: Sequence[Item], outcomes: Sequence[str]
     """What the model, as it is now, answers to items as they are."""
     ambiguous = [item for item in items if item.part == "ambiguous"]
     clear = [item for item in items if item.part == "unambiguous"]
-    bias = _bias(loaded, encode_all(loaded.tokenizer, ambiguous), ambiguous, outcomes)
+    bias = _bias(loaded, encode_all(loaded, ambiguous), ambiguous, outcomes)
     if not clear:
         return Answered(bias, 1.0)
     right = np.array([item.answer for item in clear])
@@ -67,8 +67,8 @@ class Validation:
         self._outcomes = list(outcomes)
         self._ambiguous = [item for item in items if item.part == "ambiguous"]
         self._clear = [item for item in items if item.part == "unambiguous"]
-        self._encoded = encode_all(loaded.tokenizer, self._ambiguous)
-        self._clear_encoded = encode_all(loaded.tokenizer, self._clear)
+        self._encoded = encode_all(loaded, self._ambiguous)
+        self._clear_encoded = encode_all(loaded, self._clear)
         self._text: TextReference = text_reference(loaded, passages)
         self._clear_before = _next_tokens(loaded, self._clear_encoded)
 
@@ -143,10 +143,7 @@ def _next_tokens(loaded: LoadedModel, encoded: Sequence[EncodedItem]) -> Tensor:
     found = torch.zeros(0)
     with torch.inference_mode():
         for batch in answer_batches(encoded):
-            with answers_start(loaded, batch.last):
-                hidden = run_backbone(loaded, batch.prompts.to(loaded.device)).last_hidden_state
-            rows = torch.arange(len(hidden), device=hidden.device)
-            logp = head_logprobs(loaded, hidden[rows, batch.last.to(hidden.device)].contiguous()).cpu()
+            logp = head_logprobs(loaded, next_states(loaded, batch)).cpu()
             if not len(found):
                 found = torch.zeros(len(encoded), logp.shape[1])
             found[batch.index] = logp

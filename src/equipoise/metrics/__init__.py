@@ -12,6 +12,7 @@ from .bias import (
     per_occupation_bias,
     stereotype_gap,
 )
+from .choices import ChoiceScores, choice_scores
 from .clusters import Sample, Statistic, TooFewClusters
 from .intervals import Bootstrap, Estimate
 from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
@@ -25,6 +26,7 @@ __all__ = [
     "Bootstrap",
     "Budgets",
     "Candidate",
+    "ChoiceScores",
     "Estimate",
     "Judgements",
     "OperatingPoint",
@@ -40,6 +42,7 @@ __all__ = [
     "best_baseline",
     "best_within",
     "bias_towards",
+    "choice_scores",
     "crossing",
     "greedy_abstention_rate",
     "greedy_bias_towards",

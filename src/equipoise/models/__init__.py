@@ -11,6 +11,7 @@ from .logits import LogitMap
 from .norms import Norm
 from .outputs import hidden_of, replace_hidden
 from .sites import SITE_KINDS, Site, SiteKind
+from .trace import causal_mask, speaker
 
 __all__ = [
     "SITE_KINDS",
@@ -27,10 +28,12 @@ __all__ = [
     "Site",
     "SiteKind",
     "Sublayer",
+    "causal_mask",
     "describe",
     "find_anatomy",
     "hidden_of",
     "is_compiled",
     "load",
     "replace_hidden",
+    "speaker",
 ]

@@ -94,7 +94,8 @@ class Anatomy:
     """A model's parts; found by :func:`equipoise.models.find_anatomy`.
 
     ``backbone`` is the text decoder without the head; its output's ``last_hidden_state`` is what ``head`` takes.
-    ``tied`` says that the head's weight is the token embedding.
+    ``tied`` says that the head's weight is the token embedding; ``prefix`` that the backbone looks at later tokens
+    unless a mask forbids it (PaliGemma).
     """
 
     backbone: nn.Module
@@ -106,6 +107,7 @@ class Anatomy:
     hidden_size: int
     tied: bool
     logit_map: LogitMap | None
+    prefix: bool = False
 
     @property
     def norms(self) -> tuple[Norm, ...]:

@@ -7,6 +7,10 @@ row 1's last hidden state is set to row 0's (see :mod:`.trace`), so that within 
 - the *attention* is the innermost module that takes equal last positions and returns different ones,
 - its *output projection* is the linear layer in it that already takes different ones,
 - a block is *parallel* if its MLP still takes equal ones.
+
+What a vision-language model does with images is not looked at: its text backbone is found on text. Blocks that text
+doesn't run through (Mllama's cross-attention to images) are no blocks here. A prefix model among them (PaliGemma),
+whose tokens look at later ones unless a mask forbids it, is given that mask, and so is text later on.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from .blocks import read_block
 from .logits import LogitMap, grid_like, recognise_logit_map
 from .norms import Norm, could_be_norm, recognise_norm
 from .outputs import hidden_of, replace_hidden
-from .trace import Call, agree, causal, numbers, run, token_wise, undisturbed, watch
+from .trace import Call, agree, causal, numbers, run, takes_images, token_wise, undisturbed, watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,7 +57,14 @@ def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatom
         last = calls[names[members[-1]]]
         final_norm = _final_norm(backbone_name, last, list(calls.values()))
         backbone = model.get_submodule(backbone_name)
-        found, logit_map = _second_pass(model, names, members, backbone, head)
+        prefix = False
+        try:
+            found, logit_map = _second_pass(model, names, members, backbone, head)
+        except _LooksAhead:
+            if not takes_images(model):
+                raise
+            prefix = True
+            found, logit_map = _second_pass(model, names, members, backbone, head, mask=True)
     embedding = model.get_input_embeddings()
     return Anatomy(
         backbone=backbone,
@@ -65,7 +76,12 @@ def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatom
         hidden_size=last.width_out or 0,
         tied=getattr(head, "weight", None) is getattr(embedding, "weight", head),
         logit_map=logit_map,
+        prefix=prefix,
     )
+
+
+class _LooksAhead(InputError):
+    """A block's output depends on later tokens."""
 
 
 def _first_pass(model: PreTrainedModel, names: dict[nn.Module, str]) -> dict[str, Call]:
@@ -89,10 +105,13 @@ def _find_blocks(model: PreTrainedModel, calls: dict[str, Call]) -> str:
             next(m.children(), None) is not None for m in module
         ):
             continue
-        members = [calls.get(f"{name}.{child}") for child, _ in module.named_children()]
-        if any(c is None or not c.keeps_width for c in members):
+        children = [f"{name}.{child}" for child, _ in module.named_children()]
+        members = [calls[child] for child in children if child in calls]
+        if len(members) < (len(children) / 2 if takes_images(model) else len(children)) or not members:
             continue
-        places = [order[c.name] for c in members if c is not None]
+        if not all(c.keeps_width for c in members):
+            continue
+        places = [order[c.name] for c in members]
         nested = any(name.startswith(f"{other}.") for other in candidates)  # experts inside a block
         if places == sorted(places) and not nested:
             candidates[name] = sum(p.numel() for p in module.parameters())
@@ -112,6 +131,9 @@ def _members(model: PreTrainedModel, list_name: str, calls: dict[str, Call]) -> 
             f"{type(model).__name__} has no module {list_name!r} to take as its list of blocks"
         ) from None
     names = [f"{list_name}.{child}" for child, _ in model.get_submodule(list_name).named_children()]
+    if takes_images(model):
+        members = [module for module, name in zip(members, names, strict=True) if name in calls]
+        names = [name for name in names if name in calls]
     idle = [name for name in names if name not in calls or not calls[name].keeps_width]
     if not members or idle:
         raise InputError(
@@ -158,6 +180,8 @@ def _second_pass(
     members: list[nn.Module],
     backbone: nn.Module,
     head: nn.Module,
+    *,
+    mask: bool = False,
 ) -> tuple[tuple[Block, ...], LogitMap | None]:
     calls: list[Call] = []
     found: list[Block] = []
@@ -172,7 +196,7 @@ def _second_pass(
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         block = Call(names[module], module, [], token_wise(hidden_of(output)))
         if block.output is not None and not causal(block.output):
-            raise InputError(
+            raise _LooksAhead(
                 f"{type(model).__name__} looks at later tokens, as encoders and prefix models do; decoders (causal"
                 " language models) are supported"
             )
@@ -197,7 +221,7 @@ def _second_pass(
             stack.callback(block.register_forward_hook(leave).remove)
         stack.callback(backbone.register_forward_hook(leave_backbone).remove)
         stack.callback(head.register_forward_hook(replace_logits).remove)
-        output = run(model)
+        output = run(model, mask=mask)
     logits = getattr(output, "logits", None)
     # The head must take what the backbone returns, without a further layer in between (ModernBERT's decoder).
     direct = len(states) == 2 and states[0].shape == states[1].shape and agree(*states)

@@ -21,6 +21,7 @@ from ..errors import InputError
 from .bundled import ALIASES
 from .gguf import converted
 from .loaded import LoadedModel
+from .processors import load_processor
 from .quiet import quiet
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def load(
         )
         _refuse_incomplete(name, report)
         if images and processor is None:
-            processor = transformers.AutoProcessor.from_pretrained(origin, **options)  # type: ignore[no-untyped-call]
+            processor = load_processor(origin, config, **options)
         if tokenizer is None:
             tokenizer = getattr(processor, "tokenizer", None) or transformers.AutoTokenizer.from_pretrained(
                 origin, **options

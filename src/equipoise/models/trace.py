@@ -7,6 +7,7 @@ rows 0 and 2 must agree in every causal model. Information flow shows what a mod
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -139,15 +140,20 @@ def token_device(model: PreTrainedModel) -> torch.device:
     return next((weight.device for weight in weights if not weight.is_meta), torch.device("cpu"))
 
 
-def run(model: PreTrainedModel) -> Any:
-    """The forward pass described above; returns the model's output."""
+def run(model: PreTrainedModel, *, mask: bool = False) -> Any:
+    """The forward pass described above; returns the model's output.
+
+    With ``mask`` the model is told to be causal. A model that can't run without images (BLIP-2) is left out: its
+    language model runs, which is a model of its own.
+    """
     embedding = model.get_input_embeddings()
     weight = getattr(embedding, "weight", None)
     if weight is None:
         raise InputError(f"{type(model).__name__} has no token embedding: a text model with one is needed")
     ids = torch.tensor(_token_ids(model, int(weight.shape[0])), device=token_device(model))
+    seen = causal_mask(ids.shape[1], 0, ids.device, model.dtype) if mask else torch.ones_like(ids)
     try:
-        return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        return speaker(model)(input_ids=ids, attention_mask=seen, use_cache=False)
     except InputError:
         raise
     except Exception as error:
@@ -155,6 +161,29 @@ def run(model: PreTrainedModel) -> Any:
             f"{type(model).__name__} doesn't run on token ids alone ({type(error).__name__}: {error}): a model is"
             " needed that reads text without further input"
         ) from error
+
+
+def causal_mask(length: int, past: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[1, 1, length, past + length], added to attention scores: nothing looks at later tokens."""
+    mask = torch.full((length, past + length), torch.finfo(dtype).min, device=device, dtype=dtype)
+    return mask.triu(past + 1)[None, None]
+
+
+def takes_images(model: nn.Module) -> bool:
+    """Whether the model's forward has a place for pixels."""
+    return "pixel_values" in inspect.signature(model.forward).parameters
+
+
+def speaker(model: PreTrainedModel) -> Any:
+    """The model, or if it needs more than token ids (BLIP-2) the smallest language model inside that has its head."""
+    needed = inspect.signature(model.forward).parameters.values()
+    required = {p.name for p in needed if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    if required <= {"input_ids"}:
+        return model
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    inside = [m for m in model.modules() if m is not model and hasattr(m, "get_output_embeddings")]
+    found = [m for m in inside if any(part is head for part in m.modules())]
+    return min(found, key=lambda m: sum(1 for _ in m.modules()), default=model)
 
 
 def _token_ids(model: PreTrainedModel, vocabulary: int) -> list[list[int]]:

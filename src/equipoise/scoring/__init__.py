@@ -1,9 +1,11 @@
 """Scoring: how probable closed answers and running text are, and seeded generation."""
 
-from .answers import OptionScores, batch_logprobs, head_logprobs, run_backbone, score_options
+from .answers import OptionScores, batch_logprobs, head_logprobs, next_states, run_backbone, score_options
 from .batching import AnswerBatch, answer_batches, collate
-from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_text, text_ids
+from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_inputs, text_ids
+from .features import ImageFeatures, image_features
 from .generation import BeforeStep, Step, generate, generate_ids
+from .layout import prompt_text
 from .outcomes import by_outcome, decisions, responses
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
 
@@ -11,6 +13,7 @@ __all__ = [
     "AnswerBatch",
     "BeforeStep",
     "EncodedItem",
+    "ImageFeatures",
     "OptionScores",
     "Step",
     "TextReference",
@@ -26,7 +29,10 @@ __all__ = [
     "generate",
     "generate_ids",
     "head_logprobs",
+    "image_features",
+    "next_states",
     "prompt_ids",
+    "prompt_inputs",
     "prompt_text",
     "responses",
     "run_backbone",

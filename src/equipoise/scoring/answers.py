@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..interventions import answers_start
-from ..models import LoadedModel, hidden_of
+from ..models import LoadedModel, causal_mask, hidden_of
 from ..tasks import Item
 from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
 from .encoding import EncodedItem, encode
+from .whole import continue_whole, run_whole
 
 # Below this, a pass of its own costs more than the tokens that it saves.
 _WORTH_SHARING = 256
@@ -59,6 +60,8 @@ def score_options(
 ) -> OptionScores:
     """Score every option of every item, without gradients.
 
+    Image features are computed once an image (:mod:`equipoise.scoring.features`).
+
     Items are reordered to batch them, so what steers must have one strength for all rows (:func:`batch_logprobs`
     takes strengths per row).
 
@@ -68,7 +71,7 @@ def score_options(
 
     Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`).
     """
-    encoded = [one if isinstance(one, EncodedItem) else encode(loaded.tokenizer, one) for one in items]
+    encoded = [one if isinstance(one, EncodedItem) else encode(loaded, one) for one in items]
     width = max((len(item.options) for item in encoded), default=0)
     logp = np.full((len(encoded), width), -np.inf)
     begins = np.zeros(len(encoded), dtype=bool)
@@ -98,33 +101,21 @@ def batch_logprobs(
     Returns:
         logp [B, K] in at least fp32, −inf for missing options, and the most probable next token [B].
     """
-    device = loaded.device
-    prompts, last = batch.prompts.to(device), batch.last.to(device)
     rows, width = batch.first.shape
     with answers_start(loaded, batch.last):
-        prefix = batch.shared_prefix if share_prefix else 0
-        if prefix * (rows - 1) < _WORTH_SHARING:
-            prefix = 0
-        cached = prefix > 0 or batch.rest is not None
-        cache = None
-        if prefix:
-            cache = run_backbone(loaded, prompts[:1, :prefix], use_cache=True).past_key_values
-            cache.batch_repeat_interleave(rows)
-        output = run_backbone(loaded, prompts[:, prefix:], cache=cache, use_cache=cached)
-        hidden = hidden_of(output)
-        states = hidden[
-            torch.arange(rows, device=hidden.device), (last - prefix).to(hidden.device)
-        ].contiguous()
+        states, cache = _prompt_states(loaded, batch, share_prefix, use_cache=batch.rest is not None)
         next_token = head_logprobs(loaded, states)
         for wanted in (batch.first, batch.rest):
             if wanted is not None:
                 refuse_unsayable(wanted, next_token)
         logp = next_token.gather(1, batch.first.to(next_token.device))
         if batch.rest is not None and batch.rest_valid is not None:
-            cache = output.past_key_values
             cache.batch_repeat_interleave(width)
-            inputs = torch.cat([batch.first.reshape(-1, 1), batch.rest[:, :-1]], 1).to(device)
-            hidden = hidden_of(run_backbone(loaded, inputs, cache=cache, use_cache=True))
+            inputs = torch.cat([batch.first.reshape(-1, 1), batch.rest[:, :-1]], 1).to(loaded.device)
+            if batch.rows is None:
+                hidden = hidden_of(run_backbone(loaded, inputs, cache=cache, use_cache=True))
+            else:
+                hidden = continue_whole(loaded, batch.rows, inputs, cache)
             kept = batch.rest_valid.to(hidden.device)
             further = head_logprobs(loaded, hidden[kept].contiguous())
             gained = further.gather(1, batch.rest.to(further.device)[kept.to(further.device)][:, None])[:, 0]
@@ -144,8 +135,42 @@ def refuse_unsayable(ids: Tensor, logits: Tensor) -> None:
         )
 
 
+def next_states(loaded: LoadedModel, batch: AnswerBatch) -> Tensor:
+    """The states [B, d] that predict the token after each prompt of the batch, contiguous."""
+    with answers_start(loaded, batch.last):
+        return _prompt_states(loaded, batch, share_prefix=False, use_cache=False)[0]
+
+
+def _prompt_states(
+    loaded: LoadedModel, batch: AnswerBatch, share_prefix: bool, use_cache: bool
+) -> tuple[Tensor, Any]:
+    """:func:`next_states`, and the cache of the prompts if it is wanted."""
+    rows, prefix, cache = len(batch.index), 0, None
+    if batch.rows is not None:
+        hidden, cache = run_whole(loaded, batch.rows, use_cache=use_cache)
+    else:
+        prompts = batch.prompts.to(loaded.device)
+        prefix = batch.shared_prefix if share_prefix else 0
+        if prefix * (rows - 1) < _WORTH_SHARING:
+            prefix = 0
+        if prefix:
+            cache = run_backbone(loaded, prompts[:1, :prefix], use_cache=True).past_key_values
+            cache.batch_repeat_interleave(rows)
+        output = run_backbone(loaded, prompts[:, prefix:], cache=cache, use_cache=prefix > 0 or use_cache)
+        hidden, cache = hidden_of(output), output.past_key_values if use_cache else None
+    last = (batch.last - prefix).to(hidden.device)
+    return hidden[torch.arange(rows, device=hidden.device), last].contiguous(), cache
+
+
 def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cache: bool = False) -> Any:
     """The text backbone on token ids [B, T] without padding on the left, so that positions are those of the model."""
+    if loaded.anatomy.prefix:
+        past = 0 if cache is None else cache.get_seq_length()
+        mask = causal_mask(ids.shape[1], past, ids.device, loaded.dtype)
+        mask = mask.expand(len(ids), -1, -1, -1)
+        return loaded.anatomy.backbone(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=use_cache
+        )
     return loaded.anatomy.backbone(input_ids=ids, past_key_values=cache, use_cache=use_cache)
 
 

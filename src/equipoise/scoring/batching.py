@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .encoding import EncodedItem
+from .sight import Sight
 
 MAX_ROWS = 128
 MAX_TOKENS = 4096
@@ -26,6 +27,7 @@ class AnswerBatch:
         rest: [B · K, R] the options' further tokens, padded on the right; None if no option has any. Then all
             prompts are of one length, so that the cache that the rest continues has no holes.
         rest_valid: [B · K, R].
+        rows: for items with images, each row's prompt and what its images add; None for items without.
     """
 
     index: Tensor
@@ -35,6 +37,7 @@ class AnswerBatch:
     valid: Tensor
     rest: Tensor | None
     rest_valid: Tensor | None
+    rows: tuple[tuple[tuple[int, ...], Sight], ...] | None = None
 
     @property
     def shared_prefix(self) -> int:
@@ -77,12 +80,15 @@ def collate(encoded: Sequence[EncodedItem], index: Sequence[int]) -> AnswerBatch
         valid=lengths > 0,
         rest=rest,
         rest_valid=rest_valid,
+        rows=None
+        if items[0].sight is None
+        else tuple((item.prompt, item.sight) for item in items if item.sight),
     )
 
 
-def _kind(item: EncodedItem) -> int:
-    """Items of one kind may share a batch: a single-token item any length, others only their own length."""
-    return 0 if item.single else len(item.prompt)
+def _kind(item: EncodedItem) -> tuple[str, int]:
+    """Items of one kind may share a batch: single-token items of any length, others of one length; images alike."""
+    return "" if item.sight is None else item.sight.kind, 0 if item.single else len(item.prompt)
 
 
 def _order(encoded: Sequence[EncodedItem]) -> list[int]:

@@ -1,19 +1,26 @@
 """Prompts and closed answers as tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
-from ..tasks import Item, Prompt
+from ..models import LoadedModel
+from ..tasks import Item, Picture, Prompt
+from .layout import Source, marked_text, prompt_text, tokenizer_of
+from .sight import Sight, look, opens_itself
+
+# How many of a prompt's last tokens are read again as text, to see what follows them.
+_TAIL = 8
 
 
 @dataclass(frozen=True)
 class EncodedItem:
-    """Token ids of a prompt and of what each option adds to it (one or more tokens each)."""
+    """Token ids of a prompt and of what each option adds to it (one or more tokens each), and what images add."""
 
     prompt: tuple[int, ...]
     options: tuple[tuple[int, ...], ...]
+    sight: Sight | None = None
 
     @property
     def single(self) -> bool:
@@ -21,27 +28,24 @@ class EncodedItem:
         return all(len(option) == 1 for option in self.options)
 
 
-def prompt_text(tokenizer: Any, prompt: Prompt) -> str:
-    """The prompt as the model reads it: chat turns laid out by the model's own template, text as it is.
+def prompt_ids(source: Source, prompt: Prompt) -> list[int]:
+    """Token ids of a prompt: with the tokenizer's opening token for text, as laid out for chats.
 
-    Raises InputError if the prompt is a chat and the tokenizer has no chat template.
+    A vision-language model's chats get the opening token too where their template doesn't write it, as its processor
+    does it.
     """
-    if isinstance(prompt, str):
-        return prompt
-    if getattr(tokenizer, "chat_template", None) is None:
-        raise InputError(
-            "the prompt is a chat and this model's tokenizer has no chat template: "
-            "set tokenizer.chat_template, or use a task of plain text"
-        )
-    turns = [dict(turn) for turn in prompt]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    tokenizer = tokenizer_of(source)
+    text = prompt_text(source, prompt)
+    return _opening_of(source, prompt, text) + plain_ids(tokenizer, text)
 
 
-def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Token ids of a prompt: with the tokenizer's opening token for text, as laid out for chats."""
-    text = prompt_text(tokenizer, prompt)
-    ids = plain_ids(tokenizer, text)
-    return opening_ids(tokenizer) + ids if isinstance(prompt, str) else ids
+def prompt_inputs(
+    loaded: LoadedModel, prompt: Prompt, images: Sequence[Picture]
+) -> tuple[list[int], Sight | None]:
+    """Token ids of a prompt, and what its images add; None if it has none."""
+    if not images:
+        return prompt_ids(loaded, prompt), None
+    return look(loaded, marked_text(loaded, prompt), images)
 
 
 def text_ids(tokenizer: Any, text: str) -> list[int]:
@@ -49,21 +53,22 @@ def text_ids(tokenizer: Any, text: str) -> list[int]:
     return opening_ids(tokenizer) + plain_ids(tokenizer, text)
 
 
-def encode(tokenizer: Any, item: Item) -> EncodedItem:
-    """Encode one item.
+def encode(source: Source, item: Item) -> EncodedItem:
+    """Encode one item, for a loaded model (or by a tokenizer, if the item has no images).
 
     Prompt and option are tokenised together, as they would stand in a text, and then parted where the
     options begin to differ from the prompt: a token that straddles the border belongs to the option. Where one
     option's tokens begin another's, all of the item's options are closed with ``item.terminator`` (default: the
     model's end-of-text token for chats, a full stop for text).
 
-    Raises InputError, naming item and option, if an option adds no token, or two add the same.
+    A vision-language model's chat template that leaves off at a word ("ASSISTANT:") gets a space before the option.
+
+    Raises InputError, naming item and option, if an option adds no token, or two add the same; naming the image, if
+    it can't be read; and if the item has images that the model doesn't take.
     """
-    text = prompt_text(tokenizer, item.prompt)
-    opening = opening_ids(tokenizer) if isinstance(item.prompt, str) else []
-    encoded = _part(
-        opening + plain_ids(tokenizer, text), [opening + plain_ids(tokenizer, text + o) for o in item.options]
-    )
+    tokenizer = tokenizer_of(source)
+    part = _seen(source, item) if item.images else _read(source, item)
+    encoded = part(item.options)
     _refuse_indistinct(item, encoded)
     if _nested(encoded.options):
         if item.terminator is None and not isinstance(item.prompt, str):
@@ -73,12 +78,9 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
                     "set the item's terminator"
                 )
             closed = tuple((*option, int(tokenizer.eos_token_id)) for option in encoded.options)
-            return EncodedItem(encoded.prompt, closed)
+            return EncodedItem(encoded.prompt, closed, encoded.sight)
         ending = item.terminator or "."
-        encoded = _part(
-            opening + plain_ids(tokenizer, text),
-            [opening + plain_ids(tokenizer, text + o + ending) for o in item.options],
-        )
+        encoded = part([o + ending for o in item.options])
         _refuse_indistinct(item, encoded)
         if _nested(encoded.options):
             raise InputError(
@@ -88,9 +90,67 @@ def encode(tokenizer: Any, item: Item) -> EncodedItem:
     return encoded
 
 
-def encode_all(tokenizer: Any, items: Sequence[Item]) -> list[EncodedItem]:
+def encode_all(source: Source, items: Sequence[Item]) -> list[EncodedItem]:
     """:func:`encode` for each item."""
-    return [encode(tokenizer, item) for item in items]
+    return [encode(source, item) for item in items]
+
+
+_Part = Callable[[Sequence[str]], EncodedItem]
+
+
+def _read(source: Source, item: Item) -> _Part:
+    """Parts prompt and options of an item without images."""
+    tokenizer, text = tokenizer_of(source), prompt_text(source, item.prompt)
+    opening = _opening_of(source, item.prompt, text)
+    spaced = _wants_space(source, item.prompt, text)
+
+    def part(options: Sequence[str]) -> EncodedItem:
+        options = _spaced(options) if spaced else options
+        return _part(
+            opening + plain_ids(tokenizer, text), [opening + plain_ids(tokenizer, text + o) for o in options]
+        )
+
+    return part
+
+
+def _seen(source: Source, item: Item) -> _Part:
+    """Parts prompt and options of an item with images.
+
+    The processor lays out the prompt alone, and what the options do to the prompt's last tokens is seen on the text.
+    Where the processor ends a prompt in its own way (PaliGemma), on those last tokens read as text.
+    """
+    if not isinstance(source, LoadedModel):
+        raise InputError(f"item {item.id!r} has images: encode it for a loaded model, not by a tokenizer")
+    tokenizer = source.tokenizer
+    try:
+        text = marked_text(source, item.prompt)
+        ids, sight = look(source, text, item.images)
+    except InputError as error:
+        raise InputError(f"item {item.id!r}: {error}") from error
+    plain = plain_ids(tokenizer, text)
+    same = next((n for n in range(len(plain)) if n == len(ids) or plain[-1 - n] != ids[-1 - n]), len(plain))
+
+    spaced = _wants_space(source, item.prompt, text)
+
+    def part(options: Sequence[str]) -> EncodedItem:
+        options = _spaced(options) if spaced else options
+        parted = _part(plain, [plain_ids(tokenizer, text + o) for o in options])
+        dropped = len(plain) - len(parted.prompt)
+        if dropped < same:
+            kept = len(ids) - dropped
+            return EncodedItem(tuple(ids[:kept]), parted.options, sight.cut(kept))
+        special = set(tokenizer.all_special_ids)
+        tail = ids[-_TAIL:]
+        while tail and special & set(tail):
+            tail = tail[1:]
+        words = str(tokenizer.decode(tail))
+        if not tail or plain_ids(tokenizer, words) != tail:
+            return EncodedItem(tuple(ids), tuple(tuple(plain_ids(tokenizer, o)) for o in options), sight)
+        parted = _part(tail, [plain_ids(tokenizer, words + o) for o in options])
+        kept = len(ids) - (len(tail) - len(parted.prompt))
+        return EncodedItem(tuple(ids[:kept]), parted.options, sight.cut(kept))
+
+    return part
 
 
 def _part(prompt: list[int], whole: list[list[int]]) -> EncodedItem:
@@ -129,6 +189,31 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text without anything that the tokenizer adds."""
     # Chat templates write special tokens as text; a text's own mention of one is rare and means the same.
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _wants_space(source: Source, prompt: Prompt, text: str) -> bool:
+    """Whether a vision-language model's chat template leaves off at a word or a colon ("ASSISTANT:").
+
+    Then the space before the answer belongs to the answer; after a special token or a line's end there is none. Items
+    can't know which, so their options come without.
+    """
+    if isinstance(prompt, str) or not isinstance(source, LoadedModel) or source.processor is None:
+        return False
+    tokenizer = source.tokenizer
+    last = plain_ids(tokenizer, text)[-1:]
+    return not text[-1:].isspace() and not set(last) & set(tokenizer.added_tokens_decoder)
+
+
+def _spaced(options: Sequence[str]) -> list[str]:
+    return [option if option[:1].isspace() else f" {option}" for option in options]
+
+
+def _opening_of(source: Source, prompt: Prompt, text: str) -> list[int]:
+    tokenizer = tokenizer_of(source)
+    if isinstance(prompt, str):
+        return opening_ids(tokenizer)
+    seeing = isinstance(source, LoadedModel) and source.processor is not None
+    return opening_ids(tokenizer) if seeing and not opens_itself(tokenizer, text) else []
 
 
 def opening_ids(tokenizer: Any) -> list[int]:

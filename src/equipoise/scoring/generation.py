@@ -1,8 +1,9 @@
 """Seeded generation in batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from ..errors import InputError
-from ..models import LoadedModel
-from ..tasks import Prompt
-from .encoding import prompt_ids
+from ..models import LoadedModel, speaker
+from ..tasks import PLACEHOLDER, Picture, Prompt, placeholders
+from .encoding import prompt_inputs
+from .features import Row, image_features
+from .sight import Sight
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,25 +50,41 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     batch_rows: int = 32,
+    images: Sequence[Sequence[Picture]] | None = None,
 ) -> list[str]:
     """Continue every prompt with whatever steers now; returns the new text alone.
 
     Args:
         prompts: texts or chats.
+        images: those of each prompt, which stand where it says ``<image>``.
         max_new_tokens: most tokens of an answer.
         temperature: 0 (the default) is greedy; otherwise sampled from the whole vocabulary at this temperature.
         seed: decides the samples; the global generators are left as they were.
         batch_rows: prompts at a time, sorted by length and padded on the left.
 
-    Raises InputError for a prompt without a token.
+    Raises InputError for a prompt without a token, or with more or fewer places for images than images.
     """
-    ids = [prompt_ids(loaded.tokenizer, prompt) for prompt in prompts]
+    shown = images if images is not None else [()] * len(prompts)
+    for number, (prompt, own) in enumerate(zip(prompts, shown, strict=True)):
+        if own and placeholders(prompt) != len(own):
+            raise InputError(
+                f"prompt {number} has {len(own)} images and says {PLACEHOLDER} {placeholders(prompt)} times: it must"
+                " stand once where each image belongs"
+            )
+    rows = [prompt_inputs(loaded, prompt, own) for prompt, own in zip(prompts, shown, strict=True)]
+    ids = [row for row, _ in rows]
     if not all(ids):
         raise InputError(
             f"prompt {[bool(row) for row in ids].index(False)} tokenises to nothing: give it a word"
         )
     found = generate_ids(
-        loaded, ids, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, batch_rows=batch_rows
+        loaded,
+        ids,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+        batch_rows=batch_rows,
+        sights=[sight for _, sight in rows],
     )
     return [str(loaded.tokenizer.decode(new, skip_special_tokens=True)) for new in found]
 
@@ -78,26 +97,35 @@ def generate_ids(
     temperature: float,
     seed: int,
     batch_rows: int = 32,
+    sights: Sequence[Sight | None] | None = None,
     before_step: BeforeStep | None = None,
 ) -> list[list[int]]:
     """As :func:`generate`, from tokens to tokens: up to and with the end token, without padding after it.
+
+    ``sights`` says what images add to each prompt (see :func:`equipoise.scoring.prompt_inputs`).
 
     A text's log-probability under the tokens that it would be encoded to is not that of the tokens it was drawn as, so
     whoever needs it keeps these.
 
     ``before_step`` is called before each forward pass. The keys and values of earlier tokens stay in the cache as they
-    were computed: a strength that it sets acts on the tokens of that pass and later ones.
+    were computed: a strength that it sets acts on the tokens of that pass and later ones. It reads text alone: with
+    images it raises InputError.
     """
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    seen = sights if sights is not None else [None] * len(prompts)
+    if before_step is not None and any(sight is not None for sight in seen):
+        raise InputError(
+            "steering where a detector fires reads text alone: leave out the images or the detector"
+        )
+    kinds = ["" if sight is None else sight.kind for sight in seen]
+    order = sorted(range(len(prompts)), key=lambda i: (kinds[i], len(prompts[i])))
     answers: list[list[int]] = [[] for _ in prompts]
     ends = _end_tokens(loaded)
     devices = [loaded.device] if loaded.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        for start in range(0, len(order), batch_rows):
-            index = order[start : start + batch_rows]
-            rows = [prompts[i] for i in index]
-            with _before_each_pass(loaded, index, [len(row) for row in rows], before_step):
+        for index in _batches(order, kinds, batch_rows):
+            rows = [(prompts[i], seen[i]) for i in index]
+            with _before_each_pass(loaded, index, [len(row) for row, _ in rows], before_step):
                 found = _continue(loaded, rows, max_new_tokens, temperature)
             for i, new in zip(index, found, strict=True):
                 stop = next((place for place, token in enumerate(new) if token in ends), len(new) - 1)
@@ -127,7 +155,7 @@ def _before_each_pass(
         call(Step(tuple(index), number, ids, mask, inputs))
         number += 1
 
-    handle = loaded.model.register_forward_pre_hook(hook, prepend=True, with_kwargs=True)
+    handle = speaker(loaded.model).register_forward_pre_hook(hook, prepend=True, with_kwargs=True)
     try:
         yield
     finally:
@@ -142,20 +170,47 @@ def _end_tokens(loaded: LoadedModel) -> set[int]:
     return set() if ends is None else {int(end) for end in (ends if isinstance(ends, list) else [ends])}
 
 
+def _batches(order: Sequence[int], kinds: Sequence[str], rows: int) -> Iterator[list[int]]:
+    """Indices in this order, at most ``rows`` of one kind together."""
+    for _, same in groupby(order, key=lambda i: kinds[i]):
+        index = list(same)
+        for start in range(0, len(index), rows):
+            yield index[start : start + rows]
+
+
 def _continue(
-    loaded: LoadedModel, rows: Sequence[Sequence[int]], max_new_tokens: int, temperature: float
+    loaded: LoadedModel,
+    rows: Sequence[tuple[Sequence[int], Sight | None]],
+    max_new_tokens: int,
+    temperature: float,
 ) -> list[list[int]]:
-    width = max(len(row) for row in rows)
+    width = max(len(ids) for ids, _ in rows)
     pad = loaded.tokenizer.pad_token_id
     pad = 0 if pad is None else pad
-    inputs = torch.tensor([[*[pad] * (width - len(row)), *row] for row in rows], device=loaded.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
     sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {}
+    options = {"max_new_tokens": max_new_tokens, "pad_token_id": pad, **sampling}
+    looking = [(ids, sight) for ids, sight in rows if sight is not None]
     with torch.inference_mode(), _own_defaults(loaded.model):
-        out = loaded.model.generate(  # type: ignore[operator]
-            inputs, attention_mask=mask, max_new_tokens=max_new_tokens, pad_token_id=pad, **sampling
+        if looking:
+            return _continue_seeing(loaded, looking, width, options)
+        inputs = torch.tensor([[*[pad] * (width - len(ids)), *ids] for ids, _ in rows], device=loaded.device)
+        mask = torch.tensor(
+            [[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in rows], device=loaded.device
         )
+        out = speaker(loaded.model).generate(inputs, attention_mask=mask, **options)
     return [row[width:].tolist() for row in out]
+
+
+def _continue_seeing(
+    loaded: LoadedModel, rows: Sequence[Row], width: int, options: dict[str, Any]
+) -> list[list[int]]:
+    features = image_features(loaded)
+    inputs = features.whole_inputs(rows, padding=options["pad_token_id"])
+    with features.given(rows):
+        out = loaded.model.generate(**inputs, **options)  # type: ignore[operator]
+    # Some models hand back the prompt with its continuation, some the continuation alone.
+    whole = out.shape[1] > width and torch.equal(out[:, :width], inputs["input_ids"])
+    return [row[width if whole else 0 :].tolist() for row in out]
 
 
 @contextmanager
@@ -165,11 +220,11 @@ def _own_defaults(model: Any) -> Iterator[None]:
     Its sampling defaults (top-p, penalties, forbidden words, …) would make seeds and greedy answers mean something
     else, and what isn't given to ``generate`` is taken from there.
     """
-    theirs = model.generation_config
     tokens = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-    kept: dict[str, Any] = {name: getattr(theirs, name, None) for name in tokens}
-    model.generation_config = GenerationConfig(**kept)  # type: ignore[no-untyped-call]
-    try:
+    with ExitStack() as stack:
+        for one in {model, speaker(model)}:
+            theirs = one.generation_config
+            kept: dict[str, Any] = {name: getattr(theirs, name, None) for name in tokens}
+            one.generation_config = GenerationConfig(**kept)  # type: ignore[no-untyped-call]
+            stack.callback(setattr, one, "generation_config", theirs)
         yield
-    finally:
-        model.generation_config = theirs

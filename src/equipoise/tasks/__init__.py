@@ -1,11 +1,16 @@
 """Data turned into items: a prompt, its answer options, groups, and what each option would say about them."""
 
 from .associations import Association, association_names, entity_names, load_association
+from .choices import Choices
 from .coreference import Coreference
 from .fingerprint import fingerprint
-from .item import Item, Message, Part, Prompt
+from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
+from .item import Item, Message, Part, Prompt, placeholders
+from .occupation_pairs import OccupationPairs
 from .occupations import Occupation, occupations
+from .people import Twins, load_people, twins
 from .plain_text import TextPart, load_text, plain_text
+from .portrait import Portrait
 from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
 from .registry import load_any_task, load_prompt_task, load_task, task_names
@@ -16,13 +21,19 @@ from .winobias import WinoBias
 from .winogender import WinoGender
 
 __all__ = [
+    "PLACEHOLDER",
     "Association",
+    "Choices",
     "Coreference",
     "FreeTextItem",
+    "ImageSource",
     "Item",
     "Message",
     "Occupation",
+    "OccupationPairs",
     "Part",
+    "Picture",
+    "Portrait",
     "Prompt",
     "PromptSplit",
     "PromptTask",
@@ -33,6 +44,7 @@ __all__ = [
     "Task",
     "TextPart",
     "Toxicity",
+    "Twins",
     "WinoBias",
     "WinoGender",
     "association_names",
@@ -43,12 +55,17 @@ __all__ = [
     "fingerprint",
     "load_any_task",
     "load_association",
+    "load_people",
     "load_prompt_task",
     "load_statements",
     "load_task",
     "load_text",
     "occupations",
+    "picture",
+    "pictures",
+    "placeholders",
     "plain_text",
     "statements_fingerprint",
     "task_names",
+    "twins",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ..errors import InputError
+from .image import PLACEHOLDER, Picture, pictures
 
 Message = Mapping[str, str]
 """One turn of a chat: ``{"role": ..., "content": ...}``."""
@@ -32,6 +33,8 @@ class Item:
         template: id of the wording that the item shares with others; a cluster for splits and intervals.
         terminator: text that closes an option, scored with it where one option's tokens begin another's.
         metadata: anything else, as JSON values; part of the data fingerprint.
+        images: what stands where the prompt says ``<image>``, in this order: paths, bytes of image files, or Pillow
+            images, which are kept as :class:`Picture`. Without images ``<image>`` is text like any other.
 
     Raises :class:`InputError`, naming the item, if these do not fit together.
     """
@@ -46,8 +49,11 @@ class Item:
     template: str
     terminator: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Picture, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.images:
+            object.__setattr__(self, "images", pictures(self.images))
         problem = self._problem()
         if problem:
             raise InputError(f"item {self.id!r}: {problem}")
@@ -70,4 +76,16 @@ class Item:
             return f"answer {self.answer} is no index into {len(self.options)} options"
         if not self.groups:
             return "needs at least one group (whom does it measure?)"
+        if self.images and placeholders(self.prompt) != len(self.images):
+            return (
+                f"has {len(self.images)} images, and its prompt says {PLACEHOLDER} {placeholders(self.prompt)} times:"
+                " it must stand once where each image belongs"
+            )
         return None
+
+
+def placeholders(prompt: Prompt) -> int:
+    """How many images the prompt has places for."""
+    if isinstance(prompt, str):
+        return prompt.count(PLACEHOLDER)
+    return sum(turn["content"].count(PLACEHOLDER) for turn in prompt)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from .coreference import Coreference
+from .occupation_pairs import OccupationPairs
 from .prompts import PromptTask, Toxicity
 from .pronouns import Pronouns
 from .synthbias import SynthBias
@@ -29,13 +30,31 @@ _FROM_FILES: dict[str, _FromFiles] = {
 }
 
 
+def _pairs_of_tones(source: str) -> Task:
+    return OccupationPairs(source, "tone")
+
+
+# What is asked about images of people: emoji, if no PATH says which.
+_FROM_PEOPLE: dict[str, Callable[[str], Task]] = {
+    "occupation-pairs": OccupationPairs,
+    "occupation-pairs-tone": _pairs_of_tones,
+}
+
+
 def task_names() -> tuple[str, ...]:
     """Every task with closed answers, as :func:`load_task` takes it."""
-    return (*_BUILT_IN, *(f"{name}:PATH" for name in _FROM_FILES))
+    return (
+        *_BUILT_IN,
+        *(f"{name}:PATH" for name in _FROM_FILES),
+        *(f"{name}[:PATH]" for name in _FROM_PEOPLE),
+    )
 
 
 def load_task(spec: str) -> Task:
     """The task with closed answers that ``spec`` names, such as ``"pronouns"`` or ``"winobias:data/winobias"``.
+
+    The PATH of a task about people in images is what :func:`equipoise.tasks.people.load_people` takes; without it they
+    are emoji.
 
     Raises :class:`InputError` for an unknown name, a missing or needless PATH, or data that can't be read.
     """
@@ -44,6 +63,8 @@ def load_task(spec: str) -> Task:
         if colon:
             raise InputError(f"task {name!r} is built in and takes no path: write --task {name}")
         return _BUILT_IN[name]()
+    if name in _FROM_PEOPLE:
+        return _FROM_PEOPLE[name](path or "emoji")
     if name in _FROM_FILES:
         if not path:
             raise InputError(

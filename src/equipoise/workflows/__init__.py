@@ -1,6 +1,7 @@
 """The verbs: each a short story over the rooms below."""
 
 from .audit import audit, write_results
+from .choices import choices
 from .compare import compare, write_comparison
 from .convert import convert
 from .demo import demo
@@ -16,6 +17,7 @@ __all__ = [
     "Probed",
     "ScopeResult",
     "audit",
+    "choices",
     "compare",
     "convert",
     "demo",

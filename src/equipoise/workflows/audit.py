@@ -18,7 +18,7 @@ from ..reports import Advice, Generation, Results, render_page
 from ..tasks import Task, fingerprint
 from ..versions import equipoise_version, versions
 from .estimates import Intervals, Measured, draw_items, draw_text
-from .generate import generate, sample_prompts
+from .generate import generate, sample_items
 from .inputs import (
     Source,
     Token,
@@ -262,8 +262,8 @@ def _generations(subject: Subject, advice: Recommendation | None) -> tuple[tuple
     """A few held-out prompts, greedy and sampled, without and with the intervention at the recommended strength."""
     first = subject.asked[0].questions
     rows = first.of_part("ambiguous", subject.seeds[0])
-    prompts = sample_prompts([first.items[row] for row in rows], count=6)
-    greedy, sampled = prompts[:3], prompts[3:]
+    chosen = sample_items([first.items[row] for row in rows], count=6)
+    greedy, sampled = chosen[:3], chosen[3:]
     steered = None
     strength = None if advice is None else advice.strength
     if strength:
@@ -271,11 +271,17 @@ def _generations(subject: Subject, advice: Recommendation | None) -> tuple[tuple
     seed = subject.seeds[0]
     found = [
         *generate(
-            subject.loaded, greedy, intervention=steered, strength=strength or 0.0, max_new_tokens=NEW_TOKENS
+            subject.loaded,
+            [item.prompt for item in greedy],
+            images_of=[item.images for item in greedy],
+            intervention=steered,
+            strength=strength or 0.0,
+            max_new_tokens=NEW_TOKENS,
         ),
         *generate(
             subject.loaded,
-            sampled,
+            [item.prompt for item in sampled],
+            images_of=[item.images for item in sampled],
             intervention=steered,
             strength=strength or 0.0,
             max_new_tokens=NEW_TOKENS,

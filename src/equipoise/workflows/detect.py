@@ -37,7 +37,7 @@ def generate_detected(
     finished text, so they are the same scores before and after.
     """
     detector.check(loaded)
-    ids = [prompt_ids(loaded.tokenizer, prompt) for prompt in prompts]
+    ids = [prompt_ids(loaded, prompt) for prompt in prompts]
     if not all(ids):
         raise InputError(
             f"prompt {[bool(row) for row in ids].index(False)} tokenises to nothing: give it a word"

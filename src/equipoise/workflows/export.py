@@ -32,7 +32,7 @@ from ..models import LoadedModel, load
 from ..reports import Results, Run
 from ..scoring import prompt_ids
 from ..tasks import PromptTask, Task, load_any_task, plain_text
-from .generate import sample_prompts, shown
+from .generate import sample_items, shown
 from .inputs import Source, check_strengths, the_intervention, writable
 from .progress import Report, silent
 
@@ -168,8 +168,8 @@ def parity_prompts(loaded: LoadedModel, task: Task | PromptTask) -> tuple[list[l
     """Token ids of prompts of the task and of the beginnings of plain passages, and what to call them."""
     chat = getattr(loaded.tokenizer, "chat_template", None) is not None
     if isinstance(task, Task):
-        items = [item for item in task.items() if chat or isinstance(item.prompt, str)]
-        asked = sample_prompts(items, count=TASK_PROMPTS)
+        items = [item for item in task.items() if not item.images and (chat or isinstance(item.prompt, str))]
+        asked = [item.prompt for item in sample_items(items, count=TASK_PROMPTS)]
     else:
         asked = [item.prompt for item in task.items() if chat or isinstance(item.prompt, str)][:TASK_PROMPTS]
     passages: Sequence[str] = plain_text("report")[:TEXT_PROMPTS]

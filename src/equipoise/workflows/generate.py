@@ -15,7 +15,7 @@ from ..interventions import attach_tokens
 from ..methods.mitigation import Steering
 from ..models import LoadedModel, load
 from ..reports import Generation
-from ..tasks import Item, Prompt
+from ..tasks import PLACEHOLDER, ImageSource, Item, Prompt, pictures, placeholders
 from .detect import generate_detected, the_detector
 from .inputs import Source, Token, check_strengths, the_mitigations, the_tokens
 
@@ -27,6 +27,8 @@ def generate(
     source: str | os.PathLike[str] | PreTrainedModel | LoadedModel,
     prompts: str | Sequence[Prompt],
     *,
+    images: Sequence[ImageSource] = (),
+    images_of: Sequence[Sequence[ImageSource]] | None = None,
     intervention: Source | None = None,
     tokens: Token | Sequence[Token] = (),
     strength: float = 1.0,
@@ -42,6 +44,9 @@ def generate(
     Args:
         source: see :func:`equipoise.models.load`.
         prompts: a text, or several prompts.
+        images: what every prompt is asked about: paths, bytes or Pillow images, for vision-language models. They
+            stand where the prompt says ``<image>``; one that doesn't say it gets them in front.
+        images_of: instead, those of each prompt.
         intervention: a value (or any mitigation), a file, or a sum of files.
         tokens: injected tokens or their files, which the prompts may name.
         strength: λ ≥ 0.
@@ -60,7 +65,18 @@ def generate(
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
+    given = [tuple(images)] * len(wanted) if images_of is None else list(images_of)
+    if len(given) != len(wanted) or (images and images_of is not None):
+        raise InputError(
+            "give images for all prompts together, or as many lists of them as there are prompts"
+        )
+    seen = [pictures(one) for one in given]
+    wanted = [
+        _with_places(prompt, len(own)) if own else prompt for prompt, own in zip(wanted, seen, strict=True)
+    ]
     detector = None if detect is None else the_detector(detect)
+    if detector is not None and any(seen):
+        raise InputError("a detector reads text alone: leave out the images or the detector")
     found = None if intervention is None else the_mitigations(intervention, [0])[0][0]
     words = the_tokens(tokens)
     if detector is not None and found is not None and not isinstance(found, Steering):
@@ -75,16 +91,27 @@ def generate(
             edit = found.intervention if isinstance(found, Steering) else None
             names = [shown(prompt) for prompt in wanted]
             return generate_detected(loaded, wanted, names, detector, edit, lam, **sampling)
-        base = scoring.generate(loaded, wanted, **sampling)
+        base = scoring.generate(loaded, wanted, images=seen, **sampling)
         steered: Sequence[str | None] = [None] * len(wanted)
         if found is not None:
             asked = [found.rewrite(prompt, lam) for prompt in wanted]
             with found.attach(loaded, lam):
-                steered = scoring.generate(loaded, asked, **sampling)
+                steered = scoring.generate(loaded, asked, images=seen, **sampling)
     return tuple(
         Generation(shown(prompt), before, after)
         for prompt, before, after in zip(wanted, base, steered, strict=True)
     )
+
+
+def _with_places(prompt: Prompt, images: int) -> Prompt:
+    """The prompt with a place for each image; before everything else in its last turn if it has none."""
+    if placeholders(prompt):
+        return prompt
+    places = PLACEHOLDER * images + "\n"
+    if isinstance(prompt, str):
+        return places + prompt
+    *before, last = prompt
+    return (*before, {**last, "content": places + last["content"]})
 
 
 def shown(prompt: Prompt) -> str:
@@ -92,16 +119,16 @@ def shown(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else "\n".join(turn["content"] for turn in prompt)
 
 
-def sample_prompts(items: Sequence[Item], *, count: int) -> list[Prompt]:
-    """Up to ``count`` prompts of different groups and, as far as possible, different templates."""
-    found: list[Prompt] = []
+def sample_items(items: Sequence[Item], *, count: int) -> list[Item]:
+    """Up to ``count`` items of different groups and, as far as possible, different templates."""
+    found: list[Item] = []
     groups: set[str] = set()
     templates: set[str] = set()
     for fresh in (True, False):
         for item in items:
             seen = groups & set(item.groups) or (fresh and item.template in templates)
             if len(found) < count and not seen:
-                found.append(item.prompt)
+                found.append(item)
                 groups |= set(item.groups)
                 templates.add(item.template)
     return found

@@ -87,7 +87,7 @@ class Questions:
 
     def encode(self, loaded: LoadedModel) -> list[EncodedItem]:
         """All items as the model's tokens, in order. Raises :class:`InputError` for options that are not distinct."""
-        return encode_all(loaded.tokenizer, self.items)
+        return encode_all(loaded, self.items)
 
     def encode_for(
         self, loaded: LoadedModel, encoded: Sequence[EncodedItem], mitigation: Mitigation, strength: float
@@ -96,7 +96,7 @@ class Questions:
         asked = rewritten(mitigation, self.items, strength)
         if all(now.prompt == before.prompt for now, before in zip(asked, self.items, strict=True)):
             return encoded
-        return encode_all(loaded.tokenizer, asked)
+        return encode_all(loaded, asked)
 
     def of_part(self, part: str, seed: int) -> NDArray[np.intp]:
         """The rows of one part in one seed's set."""

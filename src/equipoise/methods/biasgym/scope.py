@@ -218,7 +218,7 @@ def rank(values: NDArray[np.float64], count: int) -> tuple[list[int], NDArray[np
 
 def contrast(loaded: LoadedModel, item: Item) -> Contrast:
     """An item as text and words' first tokens. Raises InputError if both sides begin with the same token."""
-    encoded = encode(loaded.tokenizer, item)
+    encoded = encode(loaded, item)
     sides: dict[str, list[int]] = {"pro": [], "anti": []}
     for option, outcome in zip(encoded.options, item.outcomes, strict=True):
         if option[0] not in sides[outcome]:

@@ -189,7 +189,7 @@ class ExactFit:
         chosen = balanced(self._ambiguous, self.settings.items, self.seed, step, whole=True)
         items = [self._ambiguous[i] for i in chosen]
         mean, firsts = block_mean(items)
-        encoded = encode_all(self.parameters.loaded.tokenizer, items)
+        encoded = encode_all(self.parameters.loaded, items)
         odds, offsets, members = [], [], membership(firsts)
         for values, gradients in answer_gradients(
             self.parameters, encoded, here, parity(items, self.outcomes)
@@ -203,7 +203,7 @@ class ExactFit:
             asked = [self._clear[i] for i in order]
             ((_, clear),) = answer_gradients(
                 self.parameters,
-                encode_all(self.parameters.loaded.tokenizer, asked),
+                encode_all(self.parameters.loaded, asked),
                 here,
                 margin(asked),
             )

@@ -132,8 +132,8 @@ class SampledFit:
         self.parameters = NormParameters(loaded)
         self._loaded, self._reward = loaded, reward
         self._train, self._validation = split_validation(items, seed)
-        self._train_ids = [prompt_ids(loaded.tokenizer, item.prompt) for item in self._train]
-        self._validation_ids = [prompt_ids(loaded.tokenizer, item.prompt) for item in self._validation]
+        self._train_ids = [prompt_ids(loaded, item.prompt) for item in self._train]
+        self._validation_ids = [prompt_ids(loaded, item.prompt) for item in self._validation]
         passages = encode_passages(loaded, text, length=settings.passage_tokens, all_windows=True)
         order = torch.randperm(len(passages), generator=torch.Generator().manual_seed(seed))
         held = min(_VALIDATION_PASSAGES, max(1, len(passages) // 4))

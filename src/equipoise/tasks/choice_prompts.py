@@ -1,0 +1,116 @@
+"""The wordings of ``choices``: built in, or a user's file of the same form."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files import read_text
+from .image import PLACEHOLDER
+from .portrait import CATEGORIES
+
+FAIR = "fair"
+
+
+@dataclass(frozen=True)
+class ChoicePrompts:
+    """How the questions are put.
+
+    Attributes:
+        system: the system prompt; empty for none.
+        one_image, two_images: what stands before a question with images, with their places.
+        named: what stands there instead of one image, with ``{value}``.
+        templates: the questions of each category, with ``{attribute}``, ``{concept}`` or ``{a_concept}``, and
+            ``{options}``.
+        options: for each attribute its options and what each means.
+        concepts: the sets of concepts, by name and category.
+    """
+
+    system: str
+    one_image: str
+    two_images: str
+    named: str
+    templates: Mapping[str, tuple[str, ...]]
+    options: Mapping[str, tuple[tuple[str, str], ...]]
+    concepts: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+    def values(self, attribute: str) -> tuple[str, str]:
+        """The two values of an attribute, in the order of their first options."""
+        found = dict.fromkeys(means for _, means in self.options[attribute] if means != FAIR)
+        first, second = found
+        return first, second
+
+
+def choice_prompts(path: str | PathLike[str] | None = None) -> ChoicePrompts:
+    """The prompts in a TOML file; what it leaves out is as in the built-in one, which None is.
+
+    Raises :class:`InputError`, naming the place, for a file that can't be read, an unknown key, a template without
+    its concept or options, or options that don't mean two values and fair.
+    """
+    own = tomllib.loads(
+        resources.files(__package__).joinpath("data/choices.toml").read_text(encoding="utf-8")
+    )
+    if path is None:
+        return _checked(own, "the built-in prompts")
+    text = read_text(Path(path), "choices", "give a TOML file of prompts")
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is no TOML file: {error}") from error
+    unknown = sorted(set(given) - set(own))
+    if unknown:
+        raise InputError(f"{path}: there is no key {unknown[0]!r}: use {', '.join(own)}")
+    return _checked({**own, **given}, str(path))
+
+
+def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
+    try:
+        found = ChoicePrompts(
+            system=str(given["system"]),
+            one_image=str(given["one_image"]),
+            two_images=str(given["two_images"]),
+            named=str(given["named"]),
+            templates={kind: tuple(map(str, texts)) for kind, texts in given["templates"].items()},
+            options={
+                attribute: tuple((str(text), str(means)) for text, means in pairs)
+                for attribute, pairs in given["options"].items()
+            },
+            concepts={
+                name: {kind: tuple(map(str, texts)) for kind, texts in one.items()}
+                for name, one in given["concepts"].items()
+            },
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}: {error}: write it as the built-in prompts are") from error
+    for images, text in ((1, found.one_image), (2, found.two_images)):
+        if text.count(PLACEHOLDER) != images:
+            raise InputError(f"{where}: {text!r} must have {images} times {PLACEHOLDER}")
+    for attribute, pairs in found.options.items():
+        meanings = {means for _, means in pairs}
+        if FAIR not in meanings or len(meanings) != 3:
+            raise InputError(
+                f"{where}: the options of {attribute} mean {', '.join(sorted(meanings))}: they must mean fair and two"
+                " values"
+            )
+    for kind, texts in found.templates.items():
+        if kind not in CATEGORIES:
+            raise InputError(f"{where}: {kind!r} is no category of templates: use {', '.join(CATEGORIES)}")
+        for text in texts:
+            _check_template(text, f"{where}: the template {text!r}")
+    return found
+
+
+def _check_template(text: str, where: str) -> None:
+    fields = {"attribute": "gender", "concept": "©", "a_concept": "©", "options": "®"}
+    try:
+        filled = text.format(**fields)
+    except (KeyError, IndexError, ValueError) as error:
+        raise InputError(f"{where} has a field that isn't one of {', '.join(fields)} ({error})") from error
+    if "©" not in filled or "®" not in filled:
+        raise InputError(f"{where} must have {{concept}} or {{a_concept}}, and {{options}}")

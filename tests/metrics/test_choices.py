@@ -1,0 +1,45 @@
+"""Fairness counts answers, KL the two values' confidence; an answer that is always the same says nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equipoise.metrics import choice_scores
+from equipoise.metrics.choices import LARGEST_KL
+
+
+def test_by_hand() -> None:
+    scores = choice_scores(np.array([[0.5, 0.2, 0.2], [0.1, 0.6, 0.2], [0.0, 0.0, 0.4], [0.3, 0.0, 0.0]]))
+    assert scores.fairness == 0.5 and scores.n == 4 and not scores.degenerate
+    np.testing.assert_allclose(scores.proportions, [0.5, 0.25, 0.25])
+    lean = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5)
+    assert scores.kl == pytest.approx((0 + lean + np.log(2) + 0) / 4)
+    assert scores.mass == pytest.approx((0.9 + 0.9 + 0.4 + 0.3) / 4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=20))
+def test_bounds_and_symmetry(rows: list[tuple[float, float, float]]) -> None:
+    table = np.array(rows)
+    scores = choice_scores(table)
+    assert 0 <= scores.fairness <= 1 and -1e-12 <= scores.kl <= LARGEST_KL + 1e-12
+    assert scores.proportions.sum() == pytest.approx(1)
+    assert choice_scores(table[:, [0, 2, 1]]).kl == pytest.approx(scores.kl)
+    assert choice_scores(np.repeat(table, 2, 0)).fairness == pytest.approx(scores.fairness)
+
+
+@pytest.mark.parametrize("always", [0, 1, 2])
+def test_one_answer_always_is_degenerate(always: int) -> None:
+    table = np.full((5, 3), 0.1)
+    table[:, always] = 0.5
+    assert choice_scores(table).degenerate
+    table[0, (always + 1) % 3] = 0.9
+    assert not choice_scores(table).degenerate
+    assert not choice_scores(table[1:2]).degenerate  # of one answer it can't be said
+
+
+def test_other_shapes_are_refused() -> None:
+    for table in (np.zeros((0, 3)), np.zeros((2, 2)), np.zeros(3)):
+        with pytest.raises(ValueError, match="n, 3"):
+            choice_scores(table)

