@@ -145,6 +145,7 @@ def test_social_counterfactuals_are_read_from_their_captions(tmp_path: Path) -> 
 
 def test_social_counterfactuals_names_what_is_wrong(tmp_path: Path) -> None:
     assert "no parquet file" in refusal(f"socialcounterfactuals:{tmp_path}")
+    pytest.importorskip("pyarrow", reason="reading parquet files needs pyarrow")
     path = tmp_path / "train.parquet"
     path.write_text("not parquet")
     assert "train.parquet is no parquet file" in refusal(f"socialcounterfactuals:{path}")
