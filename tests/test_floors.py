@@ -24,7 +24,7 @@ FLOORS = (
     ("reports", "export", "methods"),
     ("workflows",),
     ("__init__",),  # `import equipoise as eq`
-    ("serve", "dso"),
+    ("serve", "dso", "harness"),
     ("cli",),
     ("__main__",),
 )
