@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from .models import LoadedModel, load
     from .reports import Results
     from .tasks import Association, Item, Statement, Task, load_association, load_statements, load_task
-    from .workflows import audit, choices, compare, convert, demo, fit, generate, info, inject, probe, scope
+    from .workflows import (
+        audit,
+        choices,
+        compare,
+        convert,
+        demo,
+        fit,
+        generate,
+        info,
+        inject,
+        probe,
+        pull,
+        push,
+        scope,
+    )
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
@@ -45,6 +59,8 @@ _HOMES = {
     "load_task": "tasks",
     "merge": "export",
     "probe": "workflows",
+    "pull": "workflows",
+    "push": "workflows",
     "scope": "workflows",
 }
 
@@ -76,6 +92,8 @@ __all__ = [
     "load_task",
     "merge",
     "probe",
+    "pull",
+    "push",
     "scope",
 ]
 

@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--format", "onnx"], "--format onnx: it must be one of hf, gguf, control-vector"),
+        (["--format", "onnx"], "--format onnx: it must be one of hf, gguf, control-vector, peft"),
         (["--format", "gguf", "--gguf-type", "q2"], "--gguf-type q2: it must be one of f32, f16, q8_0"),
         (["--strength", "-1"], "strength -1.0 must be"),
         (["--new-tokens", "0"], "--new-tokens 0"),

@@ -10,11 +10,41 @@ from typing import Any
 import typer
 
 from ..errors import InputError, InputWarning
-from . import audit, choices, compare, convert, demo, export, fit, generate, info, inject, probe, scope, serve
+from . import (
+    audit,
+    choices,
+    compare,
+    convert,
+    demo,
+    export,
+    fit,
+    generate,
+    hub,
+    info,
+    inject,
+    probe,
+    scope,
+    serve,
+)
 from .app import app
 
 # Importing a command registers it.
-COMMANDS = (audit, choices, compare, convert, demo, export, fit, generate, info, inject, probe, scope, serve)
+COMMANDS = (
+    audit,
+    choices,
+    compare,
+    convert,
+    demo,
+    export,
+    fit,
+    generate,
+    hub,
+    info,
+    inject,
+    probe,
+    scope,
+    serve,
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

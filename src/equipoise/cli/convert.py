@@ -11,16 +11,21 @@ from .show import show_rows
 
 @app.command()
 def convert(
-    path: Annotated[str, typer.Argument(metavar="FILE.pt", help="Interventions of the DSO repository.")],
+    path: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Of DSO or steering-vectors (.pt), or a control vector (.gguf)."),
+    ],
     model: Annotated[str, typer.Option("--model", help="The model they were fitted on.")],
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
     scale: Annotated[
         str | None,
-        typer.Option("--scale", help="What its scales are: delta (no effect at 0) or factor (none at 1)."),
+        typer.Option(
+            "--scale", help="What the scales of a DSO file are: delta (no effect at 0) or factor (none at 1)."
+        ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Convert a DSO .pt file into a safetensors file."""
+    """Convert another package's file into a safetensors file."""
     from ..workflows import convert as run
     from ..workflows.info import file_rows
 

@@ -17,7 +17,7 @@ def export(
     ],
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
     strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
-    format: Annotated[str, typer.Option("--format", help="hf, gguf or control-vector.")] = "hf",
+    format: Annotated[str, typer.Option("--format", help="hf, gguf, control-vector or peft.")] = "hf",
     gguf_type: Annotated[
         str, typer.Option("--gguf-type", help="Of a GGUF's matrices: f32, f16 or q8_0.")
     ] = "f16",

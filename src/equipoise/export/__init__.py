@@ -1,12 +1,13 @@
 """Out of the lab: an intervention in a model's own weights, and files that other engines load."""
 
-from .card import Effect, model_card
+from .card import Effect, intervention_card, model_card
 from .checkpoint import save_checkpoint
 from .control_vector import save_control_vector
 from .gguf import GgufType, require_gguf, save_gguf
 from .llama import as_llama
 from .merge import Merged, merge
 from .parity import Agreement, Parity, Reference, prove, steered_reference
+from .peft_adapter import require_peft, save_ln_tuning
 from .plan import CannotMerge
 
 __all__ = [
@@ -18,12 +19,15 @@ __all__ = [
     "Parity",
     "Reference",
     "as_llama",
+    "intervention_card",
     "merge",
     "model_card",
     "prove",
     "require_gguf",
+    "require_peft",
     "save_checkpoint",
     "save_control_vector",
     "save_gguf",
+    "save_ln_tuning",
     "steered_reference",
 ]

@@ -44,31 +44,101 @@ def model_card(
     parity: Parity | None = None,
     effects: Sequence[Effect] = (),
     what: str = "a plain checkpoint that stock engines load",
+    library: str = "transformers",
 ) -> str:
     """README.md in Markdown with the hub's header.
 
     ``base`` is what the base model was loaded as; it becomes ``base_model`` where it looks like a hub id.
     """
-    header = ["---", "library_name: transformers", "tags:", "- equipoise", "- bias"]
-    if base.count("/") == 1 and not base.startswith((".", "/")):
-        header.append(f"base_model: {base}")
-    lines = [*header, "---", "", f"# {title}", ""]
+    lines = [*_header(library, base), f"# {title}", ""]
     lines.append(
         f"{base} with an activation edit at strength λ = {strength:g}: {what}. Made by"
         f" Equipoise {equipoise_version()}."
     )
-    lines += ["", "## The edit", "", *_origin(intervention.provenance)]
-    lines.append(f"- sites: {_sites(intervention)}; {intervention.nonzero} entries are not zero")
+    lines += _edit(intervention)
     if merged is not None:
         lines += ["", "## In the weights", "", *_weights(merged)]
     if parity is not None:
         lines += ["", "## Parity with the steered model", "", *_parity(parity)]
-    lines += ["", "## What it does, and what it costs", ""]
+    lines += _effects(
+        effects, "Not measured for this export: `equipoise audit` does, and `--results` puts it here."
+    )
+    lines += _end(f"That of the base model, {base}, whose terms hold for this copy too.")
+    return "\n".join(lines)
+
+
+def intervention_card(
+    repository: str,
+    base: str | None,
+    intervention: Intervention,
+    strength: float,
+    *,
+    file: str,
+    licence: str,
+    effects: Sequence[Effect] = (),
+) -> str:
+    """README.md of a hub repository that holds an intervention's file, not a model.
+
+    Args:
+        repository: ``OWNER/NAME``.
+        base: what others load the model as that it belongs to; None if that isn't known.
+        strength: λ that ``effects`` were measured at, and that the card recommends.
+        file: the intervention's name in the repository.
+        licence: of the file, as the hub names it (``apache-2.0``).
+    """
+    origin = intervention.provenance.model
+    model = base or "its base model"
+    lines = [*_header("equipoise", base or "", licence), f"# {repository.rpartition('/')[2]}", ""]
+    lines.append(
+        f"An activation edit for {model}: numbers that steer the model while it runs, and leave its weights alone."
+        f" λ turns it, from 0, the base model, to 1, the fitted edit. Made by Equipoise {equipoise_version()}."
+    )
+    if origin is not None:
+        lines += [
+            "",
+            f"It belongs to a {origin.architecture} with fingerprint `{origin.digest}`, and to no other model.",
+        ]
+    lines += ["", "```console", f"$ equipoise pull {repository} --out {file}"]
+    shown = base or "MODEL"
+    lines += [
+        f'$ equipoise generate {shown} --intervention {file} --strength {strength:g} --prompt "…"',
+        "```",
+    ]
+    lines += _edit(intervention)
+    scope = "all tokens" if intervention.scope == "all" else "the answer, from the prompt's last token on"
+    lines.append(f"- it acts on {scope}")
+    lines += _effects(
+        effects, "Not measured here: `equipoise audit` does, and `push --results` puts it here."
+    )
+    lines += _end(
+        f"The file: {licence}. The model that it steers has its own licence, which this doesn't change."
+    )
+    return "\n".join(lines)
+
+
+def _header(library: str, base: str, licence: str | None = None) -> list[str]:
+    header = ["---", f"library_name: {library}", "tags:", "- equipoise", "- bias"]
+    if licence is not None:
+        header.append(f"license: {licence}")
+    if base.count("/") == 1 and not base.startswith((".", "/")):
+        header.append(f"base_model: {base}")
+    return [*header, "---", ""]
+
+
+def _edit(intervention: Intervention) -> list[str]:
+    sites = f"- sites: {_sites(intervention)}; {intervention.nonzero} entries are not zero"
+    return ["", "## The edit", "", *_origin(intervention.provenance), sites]
+
+
+def _effects(effects: Sequence[Effect], otherwise: str) -> list[str]:
+    lines = ["", "## What it does, and what it costs", ""]
     for effect in effects:
         lines += _effect(effect)
-    if not effects:
-        lines.append("Not measured for this export: `equipoise audit` does, and `--results` puts it here.")
-    lines += [
+    return lines if effects else [*lines, otherwise]
+
+
+def _end(licence: str) -> list[str]:
+    return [
         "",
         "## Limits",
         "",
@@ -77,10 +147,9 @@ def model_card(
         "",
         "## Licence",
         "",
-        f"That of the base model, {base}, whose terms hold for this copy too.",
+        licence,
         "",
     ]
-    return "\n".join(lines)
 
 
 def _origin(provenance: Provenance) -> list[str]:

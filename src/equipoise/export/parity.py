@@ -208,8 +208,18 @@ def _partings(reference: Reference, rows: Sequence[dict[str, Any]]) -> Iterator[
             yield gaps[place] if place is not None else float("inf")
 
 
-def prove(reference: Reference, merged: LoadedModel, folder: Path | None, prompts: Sequence[str]) -> Parity:
+def prove(
+    reference: Reference,
+    merged: LoadedModel,
+    folder: Path | None,
+    prompts: Sequence[str],
+    *,
+    adapted: LoadedModel | None = None,
+) -> Parity:
     """Both comparisons, or the first alone without ``folder``.
+
+    ``adapted`` is the base model with an adapter that peft has read from a folder: what is compared then instead of a
+    checkpoint that a fresh process loads.
 
     Raises :class:`InputError` that says what differs if parity fails.
     """
@@ -217,7 +227,11 @@ def prove(reference: Reference, merged: LoadedModel, folder: Path | None, prompt
     in_memory = agreement_in_memory(reference, merged)
     _refuse("the merged model", in_memory, dtype)
     loader, kind, reloaded = None, None, None
-    if folder is not None:
+    if adapted is not None:
+        loader, kind = "peft.PeftModel", type(adapted.model).__name__
+        reloaded = agreement_in_memory(reference, adapted)
+        _refuse("the model with the adapter", reloaded, dtype)
+    elif folder is not None:
         loader = "AutoModelForCausalLM" if merged.processor is None else "AutoModelForImageTextToText"
         reloaded, kind = agreement_reloaded(reference, folder, loader)
         _refuse("the saved and reloaded model", reloaded, dtype)

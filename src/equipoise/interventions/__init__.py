@@ -13,6 +13,7 @@ from .strength import Strength
 from .sums import added, meeting
 from .terms import LiveEdit
 from .token import InjectedToken, attach_tokens
+from .vector_files import convert_control_vector, convert_file, convert_steering_vector
 from .vocabulary import embedding_rows, extended, tokenizer_hash
 
 __all__ = [
@@ -32,7 +33,10 @@ __all__ = [
     "attach_live",
     "attach_tokens",
     "capture",
+    "convert_control_vector",
     "convert_dso_pt",
+    "convert_file",
+    "convert_steering_vector",
     "embedding_rows",
     "extended",
     "meeting",

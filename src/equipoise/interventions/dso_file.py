@@ -1,20 +1,19 @@
-"""Converting a DSO ``.pt`` file: the only place that opens a pickle, and only with ``weights_only=True``."""
+"""Converting a DSO ``.pt`` file."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ..errors import InputError
 from ..models import LoadedModel
 from .edit import AffineEdit
 from .intervention import Intervention
+from .pickles import read_pickle
 from .provenance import Provenance
 
 ScaleMeaning = Literal["delta", "factor"]
@@ -48,7 +47,13 @@ def convert_dso_pt(
 
     Raises InputError for everything else, in one line.
     """
-    content = _unpickle(path)
+    return convert_dso(path, read_pickle(path), loaded, scale=scale)
+
+
+def convert_dso(
+    path: str | os.PathLike[str], content: Any, loaded: LoadedModel, *, scale: ScaleMeaning | None = None
+) -> Intervention:
+    """:func:`convert_dso_pt` for what has been read already; ``path`` is for messages."""
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and set(content) == {wrapper}:
             content = content[wrapper]
@@ -82,18 +87,6 @@ def convert_dso_pt(
     intervention = Intervention(edits, "all", origin)
     intervention.check(loaded)
     return intervention
-
-
-def _unpickle(path: str | os.PathLike[str]) -> Any:
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file: check the path")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{path} can't be read as tensors alone ({reason}): re-save it as a plain state dict"
-        ) from None
 
 
 def _by_name(

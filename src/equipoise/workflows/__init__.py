@@ -8,6 +8,7 @@ from .demo import demo
 from .export import export
 from .fit import fit
 from .generate import generate
+from .hub import pull, push
 from .info import info
 from .inject import inject
 from .probe import Probed, probe
@@ -27,6 +28,8 @@ __all__ = [
     "info",
     "inject",
     "probe",
+    "pull",
+    "push",
     "scope",
     "write_comparison",
     "write_results",

@@ -1,4 +1,4 @@
-"""Convert: a DSO repository's ``.pt`` file into a safetensors file."""
+"""Convert: another package's file into a safetensors file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..interventions import Intervention, convert_dso_pt
+from ..interventions import Intervention, convert_file
 from ..models import LoadedModel, load
 from .inputs import free_output
 
@@ -23,17 +23,17 @@ def convert(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
 ) -> Intervention:
-    """Read ``path`` for the model it was fitted on (see :func:`equipoise.interventions.convert_dso_pt`), and save it.
+    """Read ``path`` for the model it was fitted on (see :func:`equipoise.interventions.convert_file`), and save it.
 
-    ``scale`` says what the file's scales are, ``delta`` or ``factor``. Raises :class:`InputError` for anything that is
-    not understood; nothing is written then.
+    ``scale`` says what the scales of a DSO file are, ``delta`` or ``factor``. Raises :class:`InputError` for anything
+    that is not understood; nothing is written then.
     """
     target = None if out is None else free_output(out, force=force, suffix=".safetensors")
     if scale not in (None, "delta", "factor"):
         raise InputError(f"--scale {scale}: it must be delta (no effect at 0) or factor (no effect at 1)")
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file: name a .pt file of the DSO repository")
-    intervention = convert_dso_pt(path, load(source, dtype=dtype, device=device), scale=scale)  # type: ignore[arg-type]
+        raise InputError(f"{path}: no such file: name a .pt or .gguf file of another package")
+    intervention = convert_file(path, load(source, dtype=dtype, device=device), scale=scale)  # type: ignore[arg-type]
     if target is not None:
         intervention.save(target, force=force)
     return intervention

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 import torch
 
@@ -22,9 +22,11 @@ from ..export import (
     model_card,
     prove,
     require_gguf,
+    require_peft,
     save_checkpoint,
     save_control_vector,
     save_gguf,
+    save_ln_tuning,
     steered_reference,
 )
 from ..files import refuse_full, whole_folder
@@ -39,10 +41,16 @@ from .progress import Report, silent
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Format = Literal["hf", "gguf", "control-vector"]
+Format = Literal["hf", "gguf", "control-vector", "peft"]
 PARITY, MODEL, VECTOR = "parity.json", "model.gguf", "control-vector.gguf"
 # The file that says of a folder that an export made it.
-MARKS: dict[Format, str] = {"hf": PARITY, "gguf": PARITY, "control-vector": VECTOR}
+MARKS: dict[Format, str] = {"hf": PARITY, "gguf": PARITY, "control-vector": VECTOR, "peft": PARITY}
+WHAT = {
+    "hf": "a plain checkpoint that stock engines load",
+    "gguf": "a GGUF file that llama.cpp loads",
+    "control-vector": f"llama.cpp adds it to the unchanged model with `--control-vector {VECTOR}`",
+    "peft": "an adapter (LN tuning) that `peft.PeftModel.from_pretrained(model, FOLDER)` puts on the unchanged model",
+}
 TASK_PROMPTS, TEXT_PROMPTS, TEXT_TOKENS = 4, 4, 24
 
 
@@ -98,7 +106,8 @@ def export(
         out: a new or empty folder; it appears only when everything in it has been proved.
         strength: λ ≥ 0.
         format: ``hf``, a checkpoint that transformers and vLLM load; ``gguf``, a model.gguf for llama.cpp; both with
-            parity.json. Or ``control-vector``, llama.cpp's file beside the unchanged model. All with a card, README.md.
+            parity.json. ``peft``, a LN-tuning adapter for the unchanged model, where that is exact. Or
+            ``control-vector``, llama.cpp's file beside the unchanged model. All with a card, README.md.
         gguf_type: of a GGUF's matrices: ``f32``, ``f16`` or ``q8_0``.
         task: whose prompts parity is tested on, beside plain text.
         new_tokens: how many greedy tokens of each prompt must agree.
@@ -113,7 +122,9 @@ def export(
         raise InputError(f"--format {format}: it must be one of {', '.join(get_args(Format))}")
     if gguf_type not in get_args(GgufType):
         raise InputError(f"--gguf-type {gguf_type}: it must be one of {', '.join(get_args(GgufType))}")
-    if format != "hf":
+    if format == "peft":
+        require_peft()
+    elif format != "hf":
         require_gguf()
     target = refuse_full(out, MARKS[format], force=force)
     writable(target)
@@ -129,8 +140,7 @@ def export(
     if format == "control-vector":
         with whole_folder(target, MARKS[format], force=force) as folder:
             save_control_vector(loaded, found, lam, folder / VECTOR)
-            what = f"llama.cpp adds it to the unchanged model with `--control-vector {VECTOR}`"
-            card = model_card(title, loaded.name, found, lam, effects=effects, what=what)
+            card = model_card(title, loaded.name, found, lam, effects=effects, what=WHAT[format])
             (folder / "README.md").write_text(card, encoding="utf-8")
         return Exported(target, ("README.md", VECTOR), None, None)
     prompts, names = parity_prompts(loaded, chosen)
@@ -141,22 +151,30 @@ def export(
     with whole_folder(target, MARKS[format], force=force) as folder:
         progress(0.4, "writing")
         gguf: dict[str, Any] | None = None
-        if format == "gguf":
+        adapted: LoadedModel | None = None
+        if format == "peft":
+            adapted = save_ln_tuning(loaded, merged, folder, base=os.fspath(source) if _is_id(source) else "")
+        elif format == "gguf":
             worst = save_gguf(merged.loaded, folder / MODEL, gguf_type, name=title)
             gguf = {"type": gguf_type, "largest_error_of_a_weight": worst}
         else:
             save_checkpoint(merged.loaded, folder)
         progress(0.5, "comparing")
-        parity = prove(reference, merged.loaded, None if gguf else folder, names)
+        parity = prove(reference, merged.loaded, None if gguf else folder, names, adapted=adapted)
         (folder / PARITY).write_text(report(merged, parity, gguf), encoding="utf-8")
-        what = "a GGUF file that llama.cpp loads" if gguf else "a plain checkpoint that stock engines load"
+        shown = {"what": WHAT[format], "library": "peft" if adapted else "transformers"}
         card = model_card(
-            title, loaded.name, found, lam, merged=merged, parity=parity, effects=effects, what=what
+            title, loaded.name, found, lam, merged=merged, parity=parity, effects=effects, **shown
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
         files = tuple(sorted(path.name for path in folder.iterdir()))
     progress(1.0, "done")
     return Exported(target, files, merged, parity)
+
+
+def _is_id(source: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether it looks like a hub id, which others can load too."""
+    return isinstance(source, str) and source.count("/") == 1 and not source.startswith((".", "/"))
 
 
 def _words(a: Agreement) -> str:
