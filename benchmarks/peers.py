@@ -3,8 +3,9 @@
 Two things are timed: one decoded token after 32 in the cache, and one forward pass on a batch [32, 64]. A vector added
 to the residual stream after every block is what all packages can do; its logits are compared with ours first. The other
 kinds of edit are ours alone: those of DSO (scale and shift at every norm), ITI (a shift of some heads, on the answer)
-and LEACE (rank one at a block). All take turns; a ratio is that of neighbours in time. Attaching is not timed, except
-where a package does it anew in every pass. A package that isn't installed is passed over with a word.
+and LEACE (rank one at a block). Merged models, the vectors' and DSO's, stand beside the live ones. All take turns; a
+ratio is that of neighbours in time. Attaching is not timed, except where a package does it anew in every pass. A
+package that isn't installed is passed over with a word.
 
 python benchmarks/peers.py [--decoded ROUNDS] [--batches ROUNDS] [--check]
 """
@@ -20,6 +21,7 @@ from timing import interleaved, ratios, seconds, shown, spread, write
 from torch import Tensor
 from transformers import DynamicCache
 
+from equipoise.export import merge
 from equipoise.interventions import AffineEdit, Intervention, attach
 from equipoise.models import LoadedModel, load
 
@@ -40,6 +42,17 @@ def steered(intervention: Intervention) -> Way:
     def way(loaded: LoadedModel, vectors: Tensor) -> Iterator[Forward]:
         with attach(loaded, intervention):
             yield loaded.model
+
+    return way
+
+
+def merged(loaded: LoadedModel, intervention: Intervention) -> Way:
+    """Ours, in the weights of a copy."""
+    copy = merge(loaded, intervention).loaded.model
+
+    @contextmanager
+    def way(loaded: LoadedModel, vectors: Tensor) -> Iterator[Forward]:
+        yield copy
 
     return way
 
@@ -180,6 +193,19 @@ def usable(loaded: LoadedModel, vectors: Tensor, ids: Tensor, ours: Intervention
     return found
 
 
+def _compare_merged(
+    loaded: LoadedModel, ways: dict[str, Way], vectors: Tensor, ids: Tensor, ours: dict[str, Intervention]
+) -> None:
+    for name, way in ways.items():
+        with attach(loaded, ours[name]):
+            wanted = _logits(loaded, loaded.model, ids)
+        with way(loaded, vectors) as forward:
+            found = _logits(loaded, forward, ids)
+        print(
+            f"merged, {name}: logits differ from the live ones by {float((found - wanted).abs().max()):.2g}"
+        )
+
+
 def _logits(loaded: LoadedModel, forward: Forward, ids: Tensor) -> Tensor:
     """[rows + 1, vocabulary]: after each row of a batch, and after a token decoded with a cache."""
     cache = DynamicCache(config=loaded.model.config)
@@ -220,11 +246,16 @@ def main() -> None:
         ours = kinds(loaded, vectors)
         shared = next(iter(ours))
         peers = usable(loaded, vectors, ids[:2, :16], ours[shared])
+        in_weights = {
+            name: merged(loaded, ours[name]) for name in ours if name.startswith(("a vector", "DSO"))
+        }
+        _compare_merged(loaded, in_weights, vectors, ids[:2, :16], ours)
         if arguments.check:
             return
         ways: dict[str, Way] = {
             "plain": plain,
             **{f"equipoise, {name}": steered(one) for name, one in ours.items()},
+            **{f"equipoise merged, {name}": way for name, way in in_weights.items()},
             **{f"{name}, {shared}": way for name, way in peers.items()},
         }
         decode = decoding(ids[:1, :CACHED], loaded.model.config)
@@ -250,11 +281,16 @@ def main() -> None:
         for name, (work, rounds) in works.items():
             taken = interleaved({label: work(way) for label, way in ways.items()}, rounds)
             found = {"rounds": rounds, "plain_seconds": spread(taken["plain"]), **ratios(taken, "plain")}
+            if work is decoded:  # tokens a second, and each way's over the plain model's of the same round
+                speeds = {label: [1 / one for one in times] for label, times in taken.items()}
+                found["tokens_per_second"] = {label: spread(one) for label, one in speeds.items()}
+                found["speed_over_plain"] = ratios(speeds, "plain")
             figures[name] = found
             print(f"{name}: plain {shown(found['plain_seconds'], 1000)} ms", flush=True)
             for label in ways:
                 if label != "plain":
-                    print(f"  {label} / plain {shown(found[label])}")
+                    speed = f", speed {shown(found['speed_over_plain'][label])}" if work is decoded else ""
+                    print(f"  {label} / plain {shown(found[label])}{speed}")
     installed = {name: metadata.version(name) for name in peers}
     write("peers", {"model": MODEL, "packages": installed, "figures": figures})
 

@@ -14,7 +14,8 @@ from interventions.samples import by_hand, logits, tokens
 from tiny import ARCHITECTURES, tiny
 
 from equipoise import InputError
-from equipoise.export import CannotMerge, as_llama, merge
+from equipoise.export import CannotMerge, as_llama, merge, steered_reference
+from equipoise.export.parity import agreement_in_memory
 from equipoise.interventions import AffineEdit, Intervention, attach
 from equipoise.models import LoadedModel
 
@@ -71,6 +72,25 @@ def test_everything_at_once_survives_saving(architecture: str, tmp_path: Path) -
         or loaded.model.get_submodule(name.rpartition(".")[0]).bias is None
         for name in found.added
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_two_hundred_greedy_tokens_are_the_same(architecture: str, tmp_path: Path) -> None:
+    loaded, given = model(architecture), everything(architecture)
+    prompts = [[40, 60, 80], [41, 61]]
+    reference = steered_reference(loaded, given, STRENGTH, prompts, new_tokens=200)
+    assert max(len(row["answer"]) for row in reference.rows) == 200
+    merged = merge(loaded, given, STRENGTH).loaded
+    merged.model.save_pretrained(tmp_path)
+    again = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path, attn_implementation=loaded.model.config._attn_implementation
+    )
+    for one in (merged, dataclasses.replace(merged, model=again.eval())):
+        found = agreement_in_memory(reference, one)
+        assert found.complaint("float32") is None and found.same_texts + found.ties == found.texts
+    # The twin: the base model says something else.
+    assert agreement_in_memory(reference, loaded).complaint("float32") is not None
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

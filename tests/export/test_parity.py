@@ -11,10 +11,11 @@ from export.cases import edit, intervention, model
 from tiny import tiny
 
 from equipoise import InputError
-from equipoise.export import merge, parity, save_checkpoint, standalone, steered_reference
+from equipoise.export import merge, parity, prove, save_checkpoint, standalone, steered_reference
 from equipoise.interventions import AffineEdit, Intervention
 from equipoise.models import load
 from equipoise.reports import Results
+from equipoise.scoring import prompt_ids
 from equipoise.workflows import export
 
 PROMPTS = [[40, 60, 80], [41, 61], [42, 62, 82, 102]]
@@ -54,6 +55,34 @@ def test_a_checkpoint_is_proved_and_written(tmp_path: Path) -> None:
     again = load(out)
     ids = torch.tensor([PROMPTS[0]])
     assert torch.equal(again.model(ids).logits, merge(model("Qwen2"), given(), 0.7).loaded.model(ids).logits)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_real_model_says_the_same_for_200_tokens(tmp_path: Path) -> None:
+    loaded = load("smollm2")
+    generator = torch.Generator().manual_seed(0)
+
+    def sparse() -> torch.Tensor:
+        return 0.02 * torch.randn(576, generator=generator) * (torch.rand(576, generator=generator) < 0.1)
+
+    edits = {site: AffineEdit(sparse(), sparse()) for site in loaded.anatomy.sites("norm")}
+    merged = merge(loaded, Intervention(edits), 0.7).loaded
+    save_checkpoint(merged, tmp_path / "model")
+    names = ("My uncle is the mechanic, and", "Once upon a time")
+    prompts = [prompt_ids(loaded, name) for name in names]
+    reference = steered_reference(loaded, Intervention(edits), 0.7, prompts, new_tokens=200)
+    found = prove(reference, merged, tmp_path / "model", names)
+    assert found.reloaded is not None and found.loaded_class == "LlamaForCausalLM"
+    for what, one in (("merged", found.merged), ("reloaded", found.reloaded)):
+        print(
+            f"{what}: {one.relative:.1e} of the largest logit, KL {one.kl:.1e}, {one.same_texts} same, {one.ties} ties"
+        )
+        assert one.relative <= 1e-4 and one.same_texts + one.ties == one.texts == 2
+    texts = [row["answer"] for row in reference.rows]
+    assert max(map(len, texts)) == 200
+    base = steered_reference(loaded, Intervention(edits), 0.0, prompts, new_tokens=50)
+    assert [row["answer"] for row in base.rows] != [text[:50] for text in texts]  # the twin: the edit shows
 
 
 def test_what_exists_is_left_alone(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ httpx = pytest.importorskip("httpx")
 openai = pytest.importorskip("openai")
 uvicorn = pytest.importorskip("uvicorn")
 
-from equipoise.interventions import attach  # noqa: E402
+from equipoise.interventions import Intervention, attach  # noqa: E402
 from equipoise.models import LoadedModel  # noqa: E402
 from equipoise.scoring import generate  # noqa: E402
 from equipoise.serve import Engine, make_app  # noqa: E402
@@ -26,11 +26,14 @@ NEW = 12
 
 
 class Served:
-    def __init__(self) -> None:
-        self.loaded: LoadedModel = tiny("Llama")
-        self.part = intervention(self.loaded)
-        self.engine = Engine(self.loaded, {"dso": self.part}, most_rows=8, most_waiting=64, most_tokens=128)
-        app = make_app(self.engine, name="tiny", strength=1.0, most_new=NEW, most_bytes=20_000)
+    """A server on a free port of this machine, with OpenAI's client and a plain one."""
+
+    def __init__(
+        self, loaded: LoadedModel, parts: dict[str, Intervention], *, most_bytes: int | None = 20_000
+    ) -> None:
+        self.loaded = loaded
+        self.engine = Engine(loaded, parts, most_rows=8, most_waiting=64, most_tokens=128)
+        app = make_app(self.engine, name="tiny", strength=1.0, most_new=NEW, most_bytes=most_bytes)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -43,13 +46,17 @@ class Served:
         self.client: Any = openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
         self.http: Any = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    one = Served()
+    loaded = tiny("Llama")
+    one = Served(loaded, {"dso": intervention(loaded)})
     yield one
-    one.server.should_exit = True
-    one.thread.join(20)
+    one.close()
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +178,7 @@ def test_chats_are_checked_too(served: Served) -> None:
     for messages, words in (
         ([], "at least one"),
         ([{"role": "robot", "content": "x"}], "role"),
-        ([{"role": "user", "content": image}], "text only"),
+        ([{"role": "user", "content": image}], "takes text only"),
         ([{"role": "user", "content": 3}], "must be text"),
     ):
         response = served.http.post("/v1/chat/completions", json={"messages": messages})

@@ -94,7 +94,7 @@ def test_what_is_pushed_comes_back(hub: Hub, file: Path, tmp_path: Path) -> None
         assert line in header.splitlines()
     for words in (
         "method: test",
-        "`block.1.norm.0`",
+        "`block.i.norm.0`",
         "| per-occupation bias | 0.300 [0.290, 0.310] | 0.100 [0.090, 0.110] |",
         "| KL to base, nats a token |",
         "λ = 0.5",

@@ -4,9 +4,10 @@ from .answers import OptionScores, batch_logprobs, head_logprobs, next_states, r
 from .batching import AnswerBatch, answer_batches, collate
 from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_inputs, text_ids
 from .features import ImageFeatures, image_features
-from .generation import BeforeStep, Step, generate, generate_ids
+from .generation import BeforeStep, Step, generate, generate_ids, generate_seeing
 from .layout import prompt_text
 from .outcomes import by_outcome, decisions, responses
+from .sight import Sight
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "EncodedItem",
     "ImageFeatures",
     "OptionScores",
+    "Sight",
     "Step",
     "TextReference",
     "TextScores",
@@ -28,6 +30,7 @@ __all__ = [
     "encode_passages",
     "generate",
     "generate_ids",
+    "generate_seeing",
     "head_logprobs",
     "image_features",
     "next_states",

@@ -133,6 +133,58 @@ def generate_ids(
     return answers
 
 
+Choose = Callable[[Tensor], Sequence[int | None]]
+"""From logits [B, vocabulary], fp32, to each row's next token; None ends the row."""
+
+
+def generate_seeing(
+    loaded: LoadedModel,
+    rows: Sequence[Row],
+    choose: Choose,
+    *,
+    most: int,
+    before_pass: Callable[[], None] = lambda: None,
+) -> None:
+    """Continue prompts with images of one kind together, token by token as ``choose`` says, until all rows have ended.
+
+    Args:
+        loaded: a vision-language model.
+        rows: token ids and sights of the prompts (see :func:`equipoise.scoring.prompt_inputs`).
+        choose: called once a token; a row that it has ended goes on with padding, and what it says of it is ignored.
+        most: tokens after which all rows end.
+        before_pass: called before every forward pass of the model.
+    """
+    pad = loaded.tokenizer.pad_token_id or 0
+    features = image_features(loaded)
+    ended = [False] * len(rows)
+
+    def forced(ids: Tensor, scores: Tensor) -> Tensor:
+        for index, token in enumerate(choose(scores)):
+            ended[index] = ended[index] or token is None
+            scores[index] = float("-inf")
+            scores[index, pad if token is None or ended[index] else token] = 0.0
+        return scores
+
+    def over(ids: Tensor, scores: Any, **more: Any) -> Tensor:
+        return torch.tensor(ended, device=ids.device)
+
+    hook = speaker(loaded.model).register_forward_pre_hook(lambda *_: before_pass())
+    try:
+        with torch.inference_mode(), _own_defaults(loaded.model):
+            inputs = features.whole_inputs(rows, padding=pad)
+            with features.given(rows):
+                loaded.model.generate(  # type: ignore[operator]
+                    **inputs,
+                    max_new_tokens=most,
+                    pad_token_id=pad,
+                    do_sample=False,
+                    logits_processor=[forced],
+                    stopping_criteria=[over],
+                )
+    finally:
+        hook.remove()
+
+
 @contextmanager
 def _before_each_pass(
     loaded: LoadedModel, index: Sequence[int], lengths: Sequence[int], call: BeforeStep | None

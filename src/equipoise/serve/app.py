@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
@@ -18,17 +18,19 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ..errors import InputError
-from ..scoring import prompt_ids
-from .asked import Asked, Refusal, read_request
+from ..scoring import Sight, prompt_inputs
+from ..tasks import Picture
+from .asked import Asked, read_request
 from .batch import Event, Row
 from .engine import Busy, Engine
+from .refusal import Refusal
 
-MOST_BYTES = 1 << 20
+MOST_BYTES, MOST_BYTES_WITH_IMAGES = 1 << 20, 16 << 20
 _POLL = 0.25  # seconds between looks at whether the client is still there
 
 
 def make_app(
-    engine: Engine, *, name: str, strength: float = 1.0, most_new: int = 128, most_bytes: int = MOST_BYTES
+    engine: Engine, *, name: str, strength: float = 1.0, most_new: int = 128, most_bytes: int | None = None
 ) -> Starlette:
     """The application around ``engine``, which starts and stops with it.
 
@@ -36,9 +38,11 @@ def make_app(
         name: what the model is called.
         strength: λ of every intervention where a request says nothing.
         most_new: tokens of an answer where a request says nothing.
-        most_bytes: the largest body that is read.
+        most_bytes: the largest body that is read; by default 1 MiB, 16 MiB where the model takes images.
     """
     started = int(time.time())
+    if most_bytes is None:
+        most_bytes = MOST_BYTES_WITH_IMAGES if engine.takes_images else MOST_BYTES
     server = _Server(engine, name, strength, most_new, most_bytes)
 
     async def models(request: Request) -> Response:
@@ -88,7 +92,7 @@ def run_server(app: Any, *, host: str = "127.0.0.1", port: int = 8000) -> None:
 class _Answer:
     """One answer's events, brought from the engine's thread to the event loop."""
 
-    def __init__(self, engine: Engine, asked: Asked, prompt: list[int]) -> None:
+    def __init__(self, engine: Engine, asked: Asked, prompt: list[int], sight: Sight | None) -> None:
         loop = asyncio.get_running_loop()
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
@@ -98,7 +102,13 @@ class _Answer:
 
         self.prompt = prompt
         self.row: Row = engine.submit(
-            prompt, asked.strengths, emit, sampling=asked.sampling, most=asked.most, stops=asked.stops
+            prompt,
+            asked.strengths,
+            emit,
+            sampling=asked.sampling,
+            most=asked.most,
+            stops=asked.stops,
+            sight=sight,
         )
 
     async def each(self, request: Request) -> AsyncIterator[Event]:
@@ -130,20 +140,24 @@ class _Server:
         return await self._respond(request, chat=True)
 
     async def _respond(self, request: Request, *, chat: bool) -> Response:
-        asked = read_request(
+        # Decoding images and tokenising long prompts take time that other requests should not wait for.
+        asked = await run_in_threadpool(
+            read_request,
             await self._body(request),
             chat=chat,
             model=self._name,
             names=list(self._engine.interventions),
             default=self._strength,
             most=self._most_new,
+            takes_images=self._engine.takes_images,
         )
         answers: list[_Answer] = []
         try:
-            # Tokenising a long prompt takes time that other requests should not wait for.
-            prompts = [await run_in_threadpool(self._ids, prompt) for prompt in asked.prompts]
-            for prompt in prompts:
-                answers.append(_Answer(self._engine, asked, prompt))
+            prompts = [
+                await run_in_threadpool(self._inputs, prompt, asked.images) for prompt in asked.prompts
+            ]
+            for prompt, sight in prompts:
+                answers.append(_Answer(self._engine, asked, prompt, sight))
         except InputError as error:
             for answer in answers:
                 answer.row.cancelled = True
@@ -153,15 +167,15 @@ class _Server:
             return StreamingResponse(self._stream(request, form, answers), media_type="text/event-stream")
         return await self._whole(request, form, answers)
 
-    def _ids(self, prompt: Any) -> list[int]:
-        tokenizer = self._engine.loaded.tokenizer
+    def _inputs(self, prompt: Any, images: Sequence[Picture]) -> tuple[list[int], Sight | None]:
+        loaded = self._engine.loaded
         if isinstance(prompt, list):
-            known = len(tokenizer)
+            known = len(loaded.tokenizer)
             if any(token >= known for token in prompt):
                 raise InputError(f"a token id is {max(prompt)}, and the vocabulary has {known}")
-            return prompt
+            return prompt, None
         try:
-            return prompt_ids(tokenizer, prompt)
+            return prompt_inputs(loaded, prompt, images)
         except InputError:
             raise
         except Exception as error:  # a chat template may refuse turns in its own words

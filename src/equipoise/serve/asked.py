@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..tasks import Prompt
+from ..tasks import PLACEHOLDER, Picture, Prompt
 from .batch import Sampling
+from .pictures import read_parts
+from .refusal import Refusal
 
 # A value other than these would change the answer, and the server doesn't do it.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -29,24 +31,15 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 MOST_PROMPTS, MOST_STOPS = 16, 4
 
 
-class Refusal(Exception):
-    """A request that is not answered: an HTTP status, and a message that says what to change."""
-
-    def __init__(self, status: int, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.param = status, message, param
-
-    def body(self) -> dict[str, Any]:
-        """The error as OpenAI's clients read it."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": None}}
-
-
 @dataclass(frozen=True)
 class Asked:
-    """One request. ``prompts`` are texts, chats or token ids; ``strengths`` has λ for each intervention served."""
+    """One request. ``prompts`` are texts, chats or token ids; ``strengths`` has λ for each intervention served.
+
+    ``images`` stand where the one chat says ``<image>``; without images that is text like any other.
+    """
 
     prompts: tuple[Prompt | list[int], ...]
+    images: tuple[Picture, ...]
     strengths: tuple[float, ...]
     model: str
     most: int
@@ -57,7 +50,14 @@ class Asked:
 
 
 def read_request(
-    body: Any, *, chat: bool, model: str, names: Sequence[str], default: float, most: int
+    body: Any,
+    *,
+    chat: bool,
+    model: str,
+    names: Sequence[str],
+    default: float,
+    most: int,
+    takes_images: bool = False,
 ) -> Asked:
     """Check a decoded body.
 
@@ -67,6 +67,7 @@ def read_request(
         names: the interventions that are served.
         default: λ of each where the request says nothing.
         most: tokens of an answer where the request says nothing.
+        takes_images: whether the model does.
 
     Raises :class:`Refusal`.
     """
@@ -78,8 +79,10 @@ def read_request(
     strengths = strengths_of(body, model=model, names=names, default=default)
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
     options = body.get("stream_options")
+    turns, images = _messages(body, takes_images) if chat else ((), ())
     return Asked(
-        prompts=(_messages(body),) if chat else _prompts(body),
+        prompts=(turns,) if chat else _prompts(body),
+        images=images,
         strengths=strengths,
         model=str(body.get("model", model)),
         most=most if limit is None else _integer(limit, "max_tokens", 1, 1_000_000),
@@ -150,11 +153,23 @@ def _strength(value: Any) -> None:
         raise Refusal(400, f"a strength is a number from 0 to 100, not {value!r}", "equipoise")
 
 
-def _messages(body: Mapping[str, Any]) -> Prompt:
+def _messages(body: Mapping[str, Any], takes_images: bool) -> tuple[Prompt, tuple[Picture, ...]]:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise Refusal(400, "messages must be a list of turns, with at least one", "messages")
-    return tuple({"role": _role(turn), "content": _content(turn)} for turn in messages)
+    turns: list[dict[str, str]] = []
+    images: list[Picture] = []
+    for turn in messages:
+        role, content = _role(turn), turn.get("content")
+        if isinstance(content, list):
+            content, more = read_parts(content, len(images), takes_images=takes_images)
+            images += more
+        if not isinstance(content, str):
+            raise Refusal(400, "a turn's content must be text, or a list of parts", "messages")
+        turns.append({"role": role, "content": content})
+    if images and sum(turn["content"].count(PLACEHOLDER) for turn in turns) != len(images):
+        raise Refusal(400, f"beside images a text can't say {PLACEHOLDER}: it marks their places", "messages")
+    return tuple(turns), tuple(images)
 
 
 def _role(turn: Any) -> str:
@@ -162,18 +177,6 @@ def _role(turn: Any) -> str:
     if role not in ("system", "developer", "user", "assistant"):
         raise Refusal(400, f"a turn's role is system, user or assistant, not {role!r}", "messages")
     return "system" if role == "developer" else str(role)
-
-
-def _content(turn: Mapping[str, Any]) -> str:
-    content = turn.get("content")
-    if isinstance(content, list):
-        kinds = {part.get("type") if isinstance(part, dict) else None for part in content}
-        if kinds - {"text"}:
-            raise Refusal(400, "this server takes text only: images and sound are not supported", "messages")
-        content = "".join(str(part.get("text", "")) for part in content)
-    if not isinstance(content, str):
-        raise Refusal(400, "a turn's content must be text", "messages")
-    return content
 
 
 def _prompts(body: Mapping[str, Any]) -> tuple[str | list[int], ...]:

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 
 from ..interventions import Attached
 from ..models import LoadedModel
+from ..scoring import Sight
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Row:
     text: Any
     emit: Callable[[Event], None]
     deadline: float
+    sight: Sight | None = None
     new: list[int] = field(default_factory=list)
     generator: torch.Generator | None = None
     cancelled: bool = False
@@ -72,15 +74,35 @@ class Row:
         return int(order[chosen])
 
 
+class Dial:
+    """The strengths of what is attached, turned before every pass to those of its rows."""
+
+    def __init__(self, attached: Attached | None) -> None:
+        self._attached = attached
+        self._strengths: list[tuple[float, ...]] | None = None
+
+    def turn(self, rows: Sequence[Row], starts: Tensor | None) -> None:
+        """For ``rows``; their answers start at the columns ``starts``, or where a prompt ends if None."""
+        if self._attached is None:
+            return
+        wanted = [row.strengths for row in rows]
+        if len(set(wanted)) == 1:
+            wanted = wanted[:1]
+        if wanted != self._strengths:
+            self._attached.strength = torch.tensor(wanted, dtype=torch.float64)
+            self._strengths = wanted
+        if any(one.scope == "answer" for one in self._attached.interventions):
+            self._attached.answer_from(starts)
+
+
 class Batch:
     """Rows with one cache, padded on the left. Rows join and leave between passes."""
 
-    def __init__(self, loaded: LoadedModel, attached: Attached | None) -> None:
-        self._loaded, self._attached = loaded, attached
+    def __init__(self, loaded: LoadedModel, dial: Dial) -> None:
+        self._loaded, self._dial = loaded, dial
         self.rows: list[Row] = []
         self._cache: Any = None
         self._mask = torch.empty(0, 0, dtype=torch.long)
-        self._strengths: list[tuple[float, ...]] | None = None
 
     @property
     def open(self) -> bool:
@@ -136,7 +158,8 @@ class Batch:
 
     def _pass(self, rows: Sequence[Row], ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
         """Logits [rows, vocabulary] of the last column, fp32 on the CPU, and the cache."""
-        self._steer(rows, mask)
+        prompts = torch.tensor([len(row.prompt) for row in rows])
+        self._dial.turn(rows, mask.shape[1] - mask.sum(1) + prompts - 1)  # the last token of each prompt
         anatomy, device = self._loaded.anatomy, self._loaded.device
         positions = (mask.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]
         given: dict[str, Any] = {
@@ -154,20 +177,6 @@ class Batch:
         else:
             logits = anatomy.logits(out.last_hidden_state[:, -1].contiguous())
         return logits.float().cpu(), out.past_key_values
-
-    def _steer(self, rows: Sequence[Row], mask: Tensor) -> None:
-        if self._attached is None:
-            return
-        wanted = [row.strengths for row in rows]
-        if len(set(wanted)) == 1:
-            wanted = wanted[:1]
-        if wanted != self._strengths:
-            self._attached.strength = torch.tensor(wanted, dtype=torch.float64)
-            self._strengths = wanted
-        if any(one.scope == "answer" for one in self._attached.interventions):
-            first = mask.shape[1] - mask.sum(1)
-            prompts = torch.tensor([len(row.prompt) for row in rows])
-            self._attached.answer_from(first + prompts - 1)  # of the last token of each prompt
 
 
 def _takes(module: Any, name: str) -> bool:

@@ -8,10 +8,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 
+from torch import Tensor
+
 from ..errors import InputError
 from ..interventions import Attached, Intervention, attach, refuse_steered
 from ..models import LoadedModel
-from .batch import Batch, Event, Row, Sampling
+from ..scoring import Sight, generate_seeing
+from .batch import Batch, Dial, Event, Row, Sampling
 from .text import Text
 
 _LOG = logging.getLogger(__name__)
@@ -55,6 +58,11 @@ class Engine:
         self.counts: Counter[str] = Counter()
         self._ends = _ends(loaded)
         self._waiting: deque[Row] = deque()
+        self._unseen: deque[Row] = deque()  # those that wait with images
+        self._dial = Dial(None)
+        self._batch = Batch(loaded, self._dial)
+        self._heard: list[Row] = []
+        self._seen: list[Row] = []
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -76,6 +84,11 @@ class Engine:
             self._thread = None
 
     @property
+    def takes_images(self) -> bool:
+        """Whether prompts may have images."""
+        return hasattr(self.loaded.processor, "image_processor")
+
+    @property
     def alive(self) -> bool:
         """Whether it works."""
         return self._thread is not None and self._thread.is_alive()
@@ -83,7 +96,7 @@ class Engine:
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._unseen)
 
     def submit(
         self,
@@ -94,8 +107,11 @@ class Engine:
         sampling: Sampling | None = None,
         most: int = 128,
         stops: Sequence[str] = (),
+        sight: Sight | None = None,
     ) -> Row:
         """Queue one answer; ``emit`` is called from the engine's thread with its events, the last of which finishes it.
+
+        ``sight`` says what images add to the prompt (see :func:`equipoise.scoring.prompt_inputs`).
 
         Raises :class:`InputError` for an empty or too long prompt, and :class:`Busy`.
         """
@@ -114,11 +130,12 @@ class Engine:
             Text(self.loaded.tokenizer, stops),
             emit,
             time.monotonic() + self.patience,
+            sight,
         )
         with self._wake:
-            if len(self._waiting) >= self.most_waiting:
-                raise Busy(f"{len(self._waiting)} requests are waiting already: try again later")
-            self._waiting.append(row)
+            if self.waiting >= self.most_waiting:
+                raise Busy(f"{self.waiting} requests are waiting already: try again later")
+            (self._waiting if sight is None else self._unseen).append(row)
             self._wake.notify()
         return row
 
@@ -127,47 +144,104 @@ class Engine:
         try:
             if self.interventions:
                 attached = attach(self.loaded, list(self.interventions.values()), 0.0)
-            batch = Batch(self.loaded, attached)
-            heard: list[Row] = []
+            self._dial = Dial(attached)
+            self._batch, self._heard, self._seen = Batch(self.loaded, self._dial), [], []
             while not self._stopping:
                 with self._wake:
-                    if not heard and not self._waiting:
+                    if not self._heard and not self.waiting:
                         self._wake.wait(1.0)
                         continue
-                    fresh = self._next(batch)
-                try:
-                    if heard:
-                        batch.step()
-                        heard = self._tell(heard)
-                    if fresh:
-                        batch.keep(heard)
-                        batch.join(fresh)
-                        heard += self._tell(fresh)
-                    batch.keep(heard)
-                except Exception as error:
-                    _LOG.exception("a pass failed")
-                    for row in dict.fromkeys([*heard, *fresh]):
-                        self._end(row, "error", f"the model failed ({type(error).__name__})")
-                    heard, batch = [], Batch(self.loaded, attached)
-                self.running = len(heard)
-            for row in [*heard, *self._waiting]:
+                    looking = self._next_seeing()
+                if looking:
+                    self._see(looking)
+                else:
+                    self._turn()
+            for row in [*self._heard, *self._waiting, *self._unseen]:
                 self._end(row, "error", "the server is stopping")
             self._waiting.clear()
+            self._unseen.clear()
         finally:
             if attached is not None:
                 attached.detach()
 
-    def _next(self, batch: Batch) -> list[Row]:
+    def _turn(self) -> None:
+        """One more token for the rows without images, and room for new ones."""
+        with self._wake:
+            fresh = self._next()
+        try:
+            if self._heard:
+                self._batch.step()
+                self._heard = self._tell(self._heard)
+            if fresh:
+                self._batch.keep(self._heard)
+                self._batch.join(fresh)
+                self._heard = self._heard + self._tell(fresh)
+            self._batch.keep(self._heard)
+        except Exception as error:
+            _LOG.exception("a pass failed")
+            for row in dict.fromkeys([*self._heard, *fresh]):
+                self._end(row, "error", f"the model failed ({type(error).__name__})")
+            self._heard, self._batch = [], Batch(self.loaded, self._dial)
+        self.running = len(self._heard) + len(self._seen)
+
+    def _see(self, rows: Sequence[Row]) -> None:
+        """Answer rows with images of one kind to their end; the others go on between their tokens."""
+        self._seen = list(rows)
+
+        def choose(logits: Tensor) -> list[int | None]:
+            for row, scores in zip(rows, logits.cpu(), strict=True):
+                if row in self._seen:
+                    row.new.append(row.choose(scores))
+            self._seen = self._tell(self._seen)
+            if self._stopping:
+                for row in self._seen:
+                    self._end(row, "error", "the server is stopping")
+                self._seen = []
+            if self._seen and (self._heard or self._waiting):
+                self._turn()
+            return [row.new[-1] if row in self._seen else None for row in rows]
+
+        try:
+            prompts = [(row.prompt, row.sight) for row in rows if row.sight is not None]
+            most = max(row.most for row in rows)
+            generate_seeing(
+                self.loaded, prompts, choose, most=most, before_pass=lambda: self._dial.turn(rows, None)
+            )
+        except Exception as error:
+            _LOG.exception("a pass failed")
+            for row in self._seen:
+                self._end(row, "error", f"the model failed ({type(error).__name__})")
+        self._seen = []
+        self.running = len(self._heard)
+
+    def _next(self) -> list[Row]:
         fresh: list[Row] = []
-        while self._waiting and batch.open and len(batch.rows) + len(fresh) < self.most_rows:
+        while self._waiting and self._batch.open and len(self._batch.rows) + len(fresh) < self.most_rows:
             row = self._waiting.popleft()
-            if row.cancelled:
-                self.counts["cancelled"] += 1
-            elif row.late:
-                self._end(row, "error", f"no answer within {self.patience:g} seconds: the server is busy")
-            else:
+            if self._wanted(row):
                 fresh.append(row)
         return fresh
+
+    def _next_seeing(self) -> list[Row]:
+        """The first that waits with images, and those after it that can be one batch with it."""
+        rows: list[Row] = []
+        for row in list(self._unseen):
+            alike = not rows or (row.sight is not None and row.sight.kind == rows[0].sight.kind)  # type: ignore[union-attr]
+            if alike and len(rows) < self.most_rows:
+                self._unseen.remove(row)
+                if self._wanted(row):
+                    rows.append(row)
+        return rows
+
+    def _wanted(self, row: Row) -> bool:
+        """Whether a row that waited is still to be answered; if not, whoever asked is told."""
+        if row.cancelled:
+            self.counts["cancelled"] += 1
+            return False
+        if row.late:
+            self._end(row, "error", f"no answer within {self.patience:g} seconds: the server is busy")
+            return False
+        return True
 
     def _tell(self, rows: Sequence[Row]) -> list[Row]:
         """Hand out what the last pass gave; returns the rows that go on."""

@@ -137,13 +137,9 @@ def _hub() -> Any:
 @contextmanager
 def _refusals(repository: str) -> Iterator[None]:
     """What the hub or the way to it refuses, as one line."""
-    import httpx
-
     try:
         yield
-    except InputError:
-        raise
-    except (OSError, ValueError, httpx.HTTPError) as error:
+    except Exception as error:  # the hub's client has many of its own, and hands on those of the network
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines)[:300] or type(error).__name__
         raise InputError(
