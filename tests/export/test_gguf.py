@@ -76,6 +76,7 @@ def compared(wanted: torch.Tensor, seen: torch.Tensor) -> tuple[float, float, in
     return float((p.exp() * (p - q)).sum(-1).mean()), error, wrong
 
 
+@pytest.mark.engine
 @needs_llamacpp
 @pytest.mark.parametrize("architecture", ["Llama", "Qwen2", "Mistral"])
 def test_llama_cpp_computes_what_the_merged_model_does(architecture: str, tmp_path: Path) -> None:
@@ -93,6 +94,7 @@ def test_llama_cpp_computes_what_the_merged_model_does(architecture: str, tmp_pa
     assert answer["texts"] == [merged.tokenizer(text, add_special_tokens=False).input_ids for text in TEXTS]
 
 
+@pytest.mark.engine
 @needs_llamacpp
 def test_a_control_vector_does_what_the_shift_does(tmp_path: Path) -> None:
     loaded = model("Llama")
@@ -115,6 +117,7 @@ def test_a_control_vector_does_what_the_shift_does(tmp_path: Path) -> None:
     assert compared(wanted, base)[0] > 1e-2
 
 
+@pytest.mark.engine
 @needs_llamacpp
 @pytest.mark.real
 @pytest.mark.slow

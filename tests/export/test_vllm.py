@@ -20,6 +20,7 @@ VLLM = os.environ.get("EQUIPOISE_VLLM")
 NEW, TOP = 24, 20
 
 
+@pytest.mark.engine
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.skipif(VLLM is None, reason="set EQUIPOISE_VLLM to a Python that has vLLM")
