@@ -14,21 +14,20 @@ if TYPE_CHECKING:
     from .models import LoadedModel, load
     from .reports import Results
     from .tasks import Association, Item, Statement, Task, load_association, load_statements, load_task
-    from .workflows import (
-        audit,
-        choices,
-        compare,
-        convert,
-        demo,
-        fit,
-        generate,
-        info,
-        inject,
-        probe,
-        pull,
-        push,
-        scope,
-    )
+
+    # From where they are: workflows has modules of the same names, and mypy may take one for the other.
+    from .workflows.audit import audit
+    from .workflows.choices import choices
+    from .workflows.compare import compare
+    from .workflows.convert import convert
+    from .workflows.demo import demo
+    from .workflows.fit import fit
+    from .workflows.generate import generate
+    from .workflows.hub import pull, push
+    from .workflows.info import info
+    from .workflows.inject import inject
+    from .workflows.probe import probe
+    from .workflows.scope import scope
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {

@@ -199,6 +199,38 @@ def test_a_client_that_goes_away_is_no_longer_served(served: Served) -> None:
     assert served.engine.counts["cancelled"] in (before, before + 1)
 
 
+def test_limits_of_time_and_number_have_a_status(
+    served: Served, monkeypatch: pytest.MonkeyPatch, expected: dict[tuple[str, float], str]
+) -> None:
+    body = {"prompt": "Once upon", "max_tokens": 50, "temperature": 0}
+    with monkeypatch.context() as limits:
+        limits.setattr(served.engine, "patience", 0.0)
+        response = served.http.post("/v1/completions", json=body)
+        assert response.status_code == 504 and "within 0 seconds" in response.json()["error"]["message"]
+        streamed = served.http.post("/v1/completions", json={**body, "stream": True})
+        last = json.loads(streamed.text.strip().splitlines()[-1].removeprefix("data: "))
+        assert "within 0 seconds" in last["error"]["message"]
+    with monkeypatch.context() as limits:
+        limits.setattr(served.engine, "most_waiting", 0)
+        response = served.http.post("/v1/completions", json=body)
+        assert response.status_code == 503 and "try again later" in response.json()["error"]["message"]
+        with pytest.raises(openai.InternalServerError):
+            complete(served, "Once upon")
+    assert complete(served, "Once upon").choices[0].text == expected["Once upon", 1.0]
+
+
+def test_a_client_that_breaks_off_in_the_middle_of_a_body_harms_nobody(
+    served: Served, expected: dict[tuple[str, float], str]
+) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    for said in (b'{"prompt": "Once', b""):
+        with socket.create_connection((host, int(port)), timeout=10) as line:
+            head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: 500\r\n\r\n"
+            line.sendall(head.encode() + said)
+    assert complete(served, "Once upon").choices[0].text == expected["Once upon", 1.0]
+    assert served.http.get("/health").status_code == 200
+
+
 def test_what_an_operator_looks_at(served: Served) -> None:
     assert served.http.get("/health").json() == {"status": "ok"}
     complete(served, "Once upon")

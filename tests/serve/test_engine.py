@@ -13,7 +13,7 @@ from equipoise import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
 from equipoise.scoring.generation import generate_ids
-from equipoise.serve import Busy, Engine
+from equipoise.serve import Busy, Engine, batch
 from equipoise.serve.batch import Event, Sampling
 from equipoise.serve.text import Text
 
@@ -89,6 +89,53 @@ def test_a_strength_that_reached_the_wrong_row_would_show() -> None:
         assert {strength: client.text for strength, client in clients.items()} == texts
     finally:
         engine.stop()
+
+
+@pytest.mark.parametrize("leak", ["strengths", "cache"])
+def test_a_leak_between_answers_would_be_caught(leak: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = tiny("Llama")
+    part = intervention(loaded)
+    asked = [([40, 50, 60], 1.0, 6), ([70, 71], 0.0, LONG), ([80, 81, 82, 83], 0.5, LONG)]
+    turn, keep = batch.Dial.turn, batch.Batch.keep
+
+    def first_for_all(self: Any, rows: Any, starts: Any) -> None:
+        turn(self, [rows[0]] * len(rows), starts)
+
+    def anothers(self: Any, rows: Any) -> None:
+        keep(self, rows)
+        if len(self.rows) == 2:
+            for layer in self._cache.layers:
+                layer.keys, layer.values = layer.keys.flip(0), layer.values.flip(0)
+
+    if leak == "strengths":
+        monkeypatch.setattr(batch.Dial, "turn", first_for_all)
+    else:
+        monkeypatch.setattr(batch.Batch, "keep", anothers)
+    engine = Engine(loaded, {"a": part}, most_rows=3, most_tokens=64)
+    clients = [Client() for _ in asked]
+    for client, (prompt, strength, most) in zip(clients, asked, strict=True):
+        engine.submit(prompt, [strength], client, most=most)
+    engine.start()
+    try:
+        found = [client.text for client in clients]
+    finally:
+        engine.stop()
+    wanted = [alone(loaded, prompt, [part], (strength,)) for prompt, strength, _ in asked[1:]]
+    assert found[1:] != wanted
+
+
+def test_stopping_ends_every_answer() -> None:
+    engine = Engine(tiny("Llama"), {}, most_rows=1, most_tokens=250)
+    running, waiting = Client(), Client()
+    engine.submit([40, 50, 60], [], running, most=240)
+    engine.submit([70, 71], [], waiting, most=240)
+    engine.start()
+    while not running.events:
+        time.sleep(0.001)
+    engine.stop()
+    for one in (running, waiting):
+        assert one.end.finish in ("error", "stop", "length")  # one may have ended by itself just before
+    assert not engine.alive and engine.waiting == 0
 
 
 def test_who_leaves_makes_room_and_disturbs_nobody() -> None:

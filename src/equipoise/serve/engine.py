@@ -187,8 +187,14 @@ class Engine:
     def _see(self, rows: Sequence[Row]) -> None:
         """Answer rows with images of one kind to their end; the others go on between their tokens."""
         self._seen = list(rows)
+        between = False
+
+        def turn_dial() -> None:
+            if not between:  # a model without a separate head runs as a whole for text too
+                self._dial.turn(rows, None)
 
         def choose(logits: Tensor) -> list[int | None]:
+            nonlocal between
             for row, scores in zip(rows, logits.cpu(), strict=True):
                 if row in self._seen:
                     row.new.append(row.choose(scores))
@@ -198,15 +204,17 @@ class Engine:
                     self._end(row, "error", "the server is stopping")
                 self._seen = []
             if self._seen and (self._heard or self._waiting):
+                between = True
                 self._turn()
+                between = False
             return [row.new[-1] if row in self._seen else None for row in rows]
 
         try:
             prompts = [(row.prompt, row.sight) for row in rows if row.sight is not None]
             most = max(row.most for row in rows)
-            generate_seeing(
-                self.loaded, prompts, choose, most=most, before_pass=lambda: self._dial.turn(rows, None)
-            )
+            generate_seeing(self.loaded, prompts, choose, most=most, before_pass=turn_dial)
+            for row in self._seen:  # the model ended it for a reason of its own
+                self._end(row, "stop")
         except Exception as error:
             _LOG.exception("a pass failed")
             for row in self._seen:
