@@ -81,8 +81,9 @@ def test_the_real_model_says_the_same_for_200_tokens(tmp_path: Path) -> None:
         assert one.relative <= 1e-4 and one.same_texts + one.ties == one.texts == 2
     texts = [row["answer"] for row in reference.rows]
     assert max(map(len, texts)) == 200
-    base = steered_reference(loaded, Intervention(edits), 0.0, prompts, new_tokens=50)
-    assert [row["answer"] for row in base.rows] != [text[:50] for text in texts]  # the twin: the edit shows
+    # The twin: the base model would say something else.
+    base = standalone.answer_logits(loaded.model, prompts[0], texts[0]).argmax(-1).tolist()
+    assert base != texts[0]
 
 
 def test_what_exists_is_left_alone(tmp_path: Path) -> None:
