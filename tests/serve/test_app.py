@@ -21,6 +21,7 @@ from equipoise.interventions import Intervention, attach  # noqa: E402
 from equipoise.models import LoadedModel  # noqa: E402
 from equipoise.scoring import generate  # noqa: E402
 from equipoise.serve import Engine, make_app  # noqa: E402
+from equipoise.serve.batch import Batch  # noqa: E402
 
 NEW = 12
 
@@ -197,6 +198,32 @@ def test_a_client_that_goes_away_is_no_longer_served(served: Served) -> None:
     assert complete(served, "Once upon").choices[0].text
     # It may have been finished before anyone noticed; either way nobody waits.
     assert served.engine.counts["cancelled"] in (before, before + 1)
+
+
+def test_a_client_that_goes_away_before_its_whole_answer_frees_its_place(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Batch.step
+
+    def slowly(self: Batch) -> None:
+        time.sleep(0.05)
+        step(self)
+
+    monkeypatch.setattr(Batch, "step", slowly)
+    before = served.engine.counts["cancelled"]
+    host, port = served.url.removeprefix("http://").split(":")
+    body = json.dumps({"prompt": [40, 50, 60], "max_tokens": 120, "temperature": 0, "stop": ["never said"]})
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+        line.sendall((head + body).encode())
+        deadline = time.monotonic() + 60
+        while not served.engine.running:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    while served.engine.running:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert served.engine.counts["cancelled"] == before + 1
 
 
 def test_limits_of_time_and_number_have_a_status(

@@ -1,4 +1,4 @@
-"""Makes ``lm_eval --model equipoise`` work with releases of lm_eval that read no entry points (0.4.13 and before).
+"""Makes ``lm_eval --model equipoise`` work with releases of lm_eval that read no entry points (0.4.13).
 
 Python runs this when a program called lm_eval starts (see equipoise-lm-eval.pth); no other program is touched.
 """

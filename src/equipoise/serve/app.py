@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Any
 
@@ -114,16 +114,19 @@ class _Answer:
     async def each(self, request: Request) -> AsyncIterator[Event]:
         """Its events until the last; stops the row if the client goes away."""
         try:
+            looked = time.monotonic()
             while True:
-                try:
+                event: Event | None = None
+                with suppress(TimeoutError):
                     event = await asyncio.wait_for(self.events.get(), _POLL)
-                except TimeoutError:
+                if event is not None:
+                    yield event
+                    if event.finish is not None:
+                        return
+                if time.monotonic() - looked >= _POLL:
+                    looked = time.monotonic()
                     if await request.is_disconnected():
                         return
-                    continue
-                yield event
-                if event.finish is not None:
-                    return
         finally:
             self.row.cancelled = True  # no harm where it is finished
 
