@@ -14,11 +14,14 @@ from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, attach_live, refuse_steered
 from equipoise.methods.batches import balanced, block_mean
 from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
+from equipoise.methods.dso.contrasts import parity
+from equipoise.methods.dso.exact import ExactFit
+from equipoise.methods.dso.parameters import NormParameters, answer_gradients, answer_values
 from equipoise.methods.dso.working_copy import working_copy
 from equipoise.methods.validation import Validation
 from equipoise.metrics import Responses, per_occupation_bias
 from equipoise.models import LoadedModel
-from equipoise.scoring import encode_passages, score_options
+from equipoise.scoring import encode_all, encode_passages, score_options
 from equipoise.tasks import Item, Task, plain_text
 
 
@@ -336,3 +339,35 @@ def test_what_merely_shares_group_and_template_is_no_block() -> None:
     ]
     assert len(balanced(items, 7, 0, 0, whole=True)) == 7
     assert torch.equal(block_mean(items)[0], torch.eye(40))
+
+
+def test_the_first_step_is_lengthened_where_answers_fall_short_of_the_linear_model(
+    llama: LoadedModel,
+) -> None:
+    task = TinyTask()
+    split = task.split(0)
+    fit = ExactFit(llama, split.train, split.validation, task.outcomes, TEXT, quick(), 0)
+    base = torch.zeros(fit.parameters.size)
+    rows = fit._linearise(0, base)
+    towards = -rows.odds[0].T @ rows.odds_offset[0]
+    small = 1e-3 * towards / towards.norm()
+    # So near the base the linear model is right, and nothing needs lengthening.
+    assert fit._extent(rows, small) == pytest.approx(1.0, abs=0.02)
+    twice = replace(rows, odds=2 * rows.odds)
+    assert fit._extent(twice, small) == pytest.approx(2.0, abs=0.04)
+    # What goes the wrong way is no reason to go further.
+    assert fit._extent(replace(rows, odds=-rows.odds), small) == 1.0
+
+
+def test_values_without_gradients_are_those_with(llama: LoadedModel) -> None:
+    task = TinyTask()
+    items = [item for item in task.split(0).train if item.part == "ambiguous"][:7]
+    parameters = NormParameters(llama)
+    vector = 0.05 * torch.randn(parameters.size, generator=torch.Generator().manual_seed(0))
+    encoded = encode_all(llama, items)
+    heads = parity(items, task.outcomes)
+    (values,) = answer_values(parameters, encoded, vector, heads)
+    ((wanted, _),) = answer_gradients(parameters, encoded, vector, heads)
+    torch.testing.assert_close(values, wanted)
+    (base,) = answer_values(parameters, encoded, 0 * vector, heads)
+    assert (base - values).abs().max() > 1e-3

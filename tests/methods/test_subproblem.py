@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.methods.dso.subproblem import (
+    Lasso,
     Subproblem,
     soft_threshold,
-    solve_lasso,
     solve_ridge,
     solve_sparse,
     sparse_mean,
@@ -46,7 +46,7 @@ def test_ridge_is_the_dense_solution(seed: int, rows: int) -> None:
 @given(SEEDS, st.floats(0.05, 3.0))
 def test_lasso_meets_the_optimality_conditions(seed: int, l1: float) -> None:
     problem = random_problem(seed)
-    x = solve_lasso(problem, l1, iterations=4000)
+    x = Lasso(problem).solve(l1, iterations=4000)
     slope = gradient(problem, x)
     there = x != 0
     torch.testing.assert_close(slope[there], -l1 * x[there].sign(), rtol=0, atol=1e-4)
@@ -55,16 +55,16 @@ def test_lasso_meets_the_optimality_conditions(seed: int, l1: float) -> None:
 
 def test_lasso_has_exact_zeros_and_none_without_a_penalty() -> None:
     problem = random_problem(0)
-    assert 0 < int((solve_lasso(problem, 0.5) == 0).sum()) < 40
-    assert (solve_lasso(problem, 1e6) == 0).all()
-    free = solve_lasso(problem, 0.0, iterations=2000)
+    assert 0 < int((Lasso(problem).solve(0.5) == 0).sum()) < 40
+    assert (Lasso(problem).solve(1e6) == 0).all()
+    free = Lasso(problem).solve(0.0, iterations=2000)
     torch.testing.assert_close(free, solve_ridge(problem), rtol=1e-5, atol=1e-6)
 
 
 def test_lasso_does_not_depend_on_its_start() -> None:
     problem = random_problem(1)
-    cold = solve_lasso(problem, 0.3, iterations=4000)
-    warm = solve_lasso(problem, 0.3, iterations=4000, start=solve_ridge(problem))
+    cold = Lasso(problem).solve(0.3, iterations=4000)
+    warm = Lasso(problem).solve(0.3, iterations=4000, start=solve_ridge(problem))
     torch.testing.assert_close(cold, warm, rtol=0, atol=1e-6)
 
 

@@ -72,13 +72,17 @@ class Validation:
         self._text: TextReference = text_reference(loaded, passages)
         self._clear_before = _next_tokens(loaded, self._clear_encoded)
 
-    def __call__(self, intervention: Intervention | None) -> Validated:
-        """Measure everything with this intervention at λ = 1; None is the model as it is."""
+    def __call__(self, intervention: Intervention | None, *, bias: bool = True) -> Validated:
+        """Measure everything with this intervention at λ = 1; None is the model as it is.
+
+        Args:
+            bias: whether to ask the ambiguous items; else their bias is infinite, so that the state isn't kept.
+        """
         with self._steered(intervention):
             kl_unambiguous, accuracy = self._unambiguous()
             # The model doesn't diverge from itself.
             kl = 0.0 if intervention is None else self._kl()
-            return Validated(self._bias(), kl, kl_unambiguous, accuracy)
+            return Validated(self._bias() if bias else math.inf, kl, kl_unambiguous, accuracy)
 
     def bias(self, intervention: Intervention | None) -> float:
         """Per-occupation bias alone; infinite where nothing is answered: a state that is silent is no fair one."""

@@ -27,7 +27,7 @@ from ..progress import Progress, Report
 from ..validation import Validated, Validation, membership
 from .checkpoint import Checkpoint
 from .contrasts import margin, mass, parity
-from .parameters import NormParameters, answer_gradients, kl_gradient, text_gradients
+from .parameters import NormParameters, answer_gradients, answer_values, kl_gradient, text_gradients
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse, sparse_mean
 
@@ -51,7 +51,11 @@ _PIECES = 4
 _VALIDATION_PASSAGES = 20
 _SECANT_PASSAGES = 48
 _SHARE_MASS = 6
+# Which state is kept is asked of the last steps alone: the first ones still have most of the bias.
+_JUDGED = 3
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
+# How much more than a linear model of the base asks for the first step may go: see _extent.
+_FURTHEST = 2.0
 # The mean of two states is tried in the last steps: its divergence relative to theirs, and how much longer it may be.
 _MEANS = 2
 _MEAN_KL = 0.93
@@ -68,6 +72,7 @@ class _Rows:
     clear: Tensor
     mass: Tensor
     secant: Tensor
+    items: Sequence[Item]
 
 
 class ExactFit:
@@ -120,36 +125,53 @@ class ExactFit:
         base = self.validation(None)
         say(Progress(0, steps, "measured the unsteered model", base.bias, 0.0))
         done, states, kl_price, clear_price = 0, [torch.zeros(self.parameters.size)], 1.0, 1.0
+        extents = [1.0] * steps
         best, best_figures = states[0], base
         if checkpoint is not None and (saved := checkpoint.load()) is not None:
-            done, (kl_price, clear_price), best_figures = saved.step, saved.prices, saved.figures
+            done, best_figures = saved.step, saved.figures
+            kl_price, clear_price, extents[0] = saved.prices
             states, best = list(saved.vectors[:-1]), saved.vectors[-1]
         first = max(0, done - _REMEMBERED + 1)
         memory = [self._linearise(step, states[step]) for step in range(first, done)] if done < steps else []
         for step in range(done, steps):
             memory = [*memory[1 - _REMEMBERED :], self._linearise(step, states[-1])]
+            known = extents[step + 1 - len(memory) : step + 1]
             problem = self._problem(
-                memory, states[-1], sampled / math.sqrt(tokens), observed, metric, kl_price, clear_price
+                list(zip(memory, known, strict=True)),
+                states[-1],
+                sampled / math.sqrt(tokens),
+                observed,
+                metric,
+                kl_price,
+                clear_price,
             )
-            states.append(solve_sparse(problem, settings.density))
-            figures = self._measure(states[-1])
-            for vector, now in self._candidates(states, figures, metric):
+            solved = solve_sparse(problem, settings.density)
+            if step == 0:
+                extents[0] = self._extent(memory[-1], solved)
+            states.append(extents[step] * solved)
+            late = step >= steps - _JUDGED
+            figures = self._measure(states[-1], bias=late)
+            for vector, now in self._candidates(states, figures, metric) if late else ():
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
             kl_price *= _ascent(figures.kl / settings.kl)
             clear_price *= _ascent(figures.kl_unambiguous / settings.kl_unambiguous)
             if checkpoint is not None:
-                checkpoint.save(step + 1, [*states, best], (kl_price, clear_price), best_figures)
+                checkpoint.save(step + 1, [*states, best], (kl_price, clear_price, extents[0]), best_figures)
             say(
                 Progress(
-                    step + 1, steps, f"solved a step ({best_figures.bias:.3f} kept)", figures.bias, figures.kl
+                    step + 1,
+                    steps,
+                    f"solved a step ({best_figures.bias:.3f} kept)",
+                    figures.bias if late else None,
+                    figures.kl,
                 )
             )
         return best, best_figures, base
 
-    def _measure(self, vector: Tensor) -> Validated:
+    def _measure(self, vector: Tensor, *, bias: bool = True) -> Validated:
         edits = self.parameters.edits(vector)
-        return self.validation(Intervention(edits, "all", Provenance(method="dso")))
+        return self.validation(Intervention(edits, "all", Provenance(method="dso")), bias=bias)
 
     def _candidates(
         self, states: Sequence[Tensor], figures: Validated, metric: Tensor
@@ -207,7 +229,23 @@ class ExactFit:
                 here,
                 margin(asked),
             )
-        return _Rows(torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here))
+        return _Rows(
+            torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here), items
+        )
+
+    def _extent(self, rows: _Rows, solved: Tensor) -> float:
+        """How often the first step from the base, which solves the linear problem, should be gone.
+
+        Many sites weaken one signal in series: the answers may move less than is linear at the base. At the base the
+        problem's solution is proportional to what is asked for, so it needn't be solved again.
+        """
+        encoded = encode_all(self.parameters.loaded, rows.items)
+        mean, _ = block_mean(rows.items)
+        values = answer_values(self.parameters, encoded, solved, parity(rows.items, self.outcomes))
+        moved = mean @ torch.stack(values, 1) - rows.odds_offset.T
+        predicted = (rows.odds @ solved).T
+        slope = float((moved * predicted).sum() / predicted.square().sum().clamp(min=1e-12))
+        return min(_FURTHEST, max(1.0, 1 / slope)) if slope > 0 else 1.0
 
     def _secant(self, step: int, here: Tensor) -> Tensor:
         """A row r with ½ (r · x)² = KL(x) at the present x, [1, P]; none at the base model.
@@ -225,7 +263,7 @@ class ExactFit:
 
     def _problem(
         self,
-        memory: Sequence[_Rows],
+        memory: Sequence[tuple[_Rows, float]],
         here: Tensor,
         text: Tensor,
         observed: Tensor,
@@ -235,7 +273,7 @@ class ExactFit:
     ) -> Subproblem:
         matrix: list[Tensor] = []
         targets: list[Tensor] = []
-        groups = len(memory[-1].members)
+        groups = len(memory[-1][0].members)
 
         def add(block: Tensor, target: Tensor, weight: float) -> None:
             root = math.sqrt(weight)
@@ -243,14 +281,14 @@ class ExactFit:
             targets.append(target * root)
 
         weights = [_MEMORY**age for age in range(len(memory))][::-1]
-        for part, weight in zip(memory, (w / sum(weights) for w in weights), strict=True):
+        for (part, extent), weight in zip(memory, (w / sum(weights) for w in weights), strict=True):
             for odds, offset in zip(part.odds, part.odds_offset, strict=True):
                 emphasis = self._emphasis(part.members @ (odds @ here + offset))
                 averaged = part.members * emphasis[:, None].sqrt()
-                add(averaged @ odds, -(averaged @ offset), weight)
+                add(averaged @ odds, -extent * (averaged @ offset), weight)
                 if self.settings.item_weight > 0:
                     share = weight * self.settings.item_weight * groups / len(offset)
-                    add(odds, -offset, share)
+                    add(odds, -extent * offset, share)
             if len(part.secant):
                 add(part.secant, torch.zeros(1), _SECANT_PRICE * kl_price * groups)
             for held, price in (

@@ -76,6 +76,22 @@ def answer_gradients(
     return found
 
 
+def answer_values(
+    parameters: NormParameters, encoded: Sequence[EncodedItem], vector: Tensor, heads: Heads
+) -> list[Tensor]:
+    """Values [n] of each scalar that ``heads`` makes of the items' option log-probabilities, without gradients."""
+    found: list[Tensor] = []
+    for batch in answer_batches(encoded):
+        _, steering = parameters.attach_rows(vector, len(batch.index))
+        with steering, torch.no_grad():
+            logp, _ = batch_logprobs(parameters.loaded, batch)
+            scalars = heads(logp, batch.index)
+        found = found or [torch.zeros(len(encoded)) for _ in scalars]
+        for values, scalar in zip(found, scalars, strict=True):
+            values[batch.index] = scalar.float().cpu()
+    return found
+
+
 def text_gradients(
     parameters: NormParameters,
     passages: Tensor,

@@ -32,12 +32,12 @@ class DsoSettings:
     """
 
     objective: Objective = "smooth"
-    steps: int = 6
-    items: int = 216
-    unambiguous: int = 64
+    steps: int = 4
+    items: int = 128
+    unambiguous: int = 40
     passages: int = 256
     passage_tokens: int = 16
-    kl: float = 0.046
+    kl: float = 0.048
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5
     mass_weight: float = 0.1

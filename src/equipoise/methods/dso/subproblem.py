@@ -41,26 +41,31 @@ def solve_ridge(problem: Subproblem) -> Tensor:
     return problem.centre + weighted.T @ multipliers
 
 
-def solve_lasso(
-    problem: Subproblem, l1: float, *, iterations: int = 200, start: Tensor | None = None
-) -> Tensor:
-    """Minimise the problem + l1 ‖x‖₁ by ADMM, whose second half is the proximal step: zeros are exact zeros.
+class Lasso:
+    """The problem + l1 ‖x‖₁ by ADMM, whose second half is the proximal step: zeros are exact zeros.
 
-    The penalty of the splitting is the problem's own metric, so one factorisation serves all iterations.
+    The penalty of the splitting is the problem's own metric, so one factorisation serves all iterations and any l1.
     """
-    weighted = problem.rows / (2 * problem.metric)
-    gram = weighted @ problem.rows.T
-    gram.diagonal().add_(1.0)
-    factor = torch.linalg.cholesky(gram)
-    sparse = problem.centre.clone() if start is None else start.clone()
-    dual = torch.zeros_like(sparse)
-    for _ in range(iterations):
-        centre = (problem.centre + sparse - dual) / 2
-        residual = (problem.targets - problem.rows @ centre)[:, None]
-        dense = centre + weighted.T @ torch.cholesky_solve(residual, factor)[:, 0]
-        sparse = soft_threshold(dense + dual, l1 / problem.metric)
-        dual = dual + dense - sparse
-    return sparse
+
+    def __init__(self, problem: Subproblem) -> None:
+        self._problem = problem
+        self._weighted = problem.rows / (2 * problem.metric)
+        gram = self._weighted @ problem.rows.T
+        gram.diagonal().add_(1.0)
+        self._factor = torch.linalg.cholesky(gram)
+
+    def solve(self, l1: float, *, iterations: int = 200, start: Tensor | None = None) -> Tensor:
+        """The minimiser [P], from ``start`` (by default the problem's centre)."""
+        problem = self._problem
+        sparse = problem.centre.clone() if start is None else start.clone()
+        dual = torch.zeros_like(sparse)
+        for _ in range(iterations):
+            centre = (problem.centre + sparse - dual) / 2
+            residual = (problem.targets - problem.rows @ centre)[:, None]
+            dense = centre + self._weighted.T @ torch.cholesky_solve(residual, self._factor)[:, 0]
+            sparse = soft_threshold(dense + dual, l1 / problem.metric)
+            dual = dual + dense - sparse
+        return sparse
 
 
 def solve_sparse(problem: Subproblem, density: float) -> Tensor:
@@ -79,9 +84,9 @@ def solve_sparse(problem: Subproblem, density: float) -> Tensor:
     near = _largest(x, problem.metric, min(len(x), _CANDIDATES * allowed))
     chosen = problem.on(near)
     x = x[near]
-    l1 = _first_penalty(chosen, x, allowed)
+    l1, lasso = _first_penalty(chosen, x, allowed), Lasso(chosen)
     for _ in range(_ROUNDS):
-        x = solve_lasso(chosen, l1, iterations=_ITERATIONS, start=x)
+        x = lasso.solve(l1, iterations=_ITERATIONS, start=x)
         if int((x != 0).sum()) <= allowed:
             break
         l1 *= 1.6
