@@ -51,12 +51,16 @@ def run(model: str, task: str, arguments: argparse.Namespace) -> Results:
             shown(f"{100 * fraction:3.0f} %  {what}", started)
             last = what
 
+    seeds = tuple(range(arguments.seeds))
+    methods: dict[str, Any] = {name: name for name in arguments.methods.split(",")}
+    if arguments.dso:
+        methods["dso"] = {seed: str(Path(arguments.dso) / f"{task}-{seed}.safetensors") for seed in seeds}
     return eq.compare(
         model,
         task,
-        arguments.methods,
+        methods,
         strengths=parse_strengths(arguments.strengths),
-        seeds=tuple(range(arguments.seeds)),
+        seeds=seeds,
         limit=arguments.limit or None,
         text=arguments.text,
         passages=arguments.passages,
@@ -78,6 +82,7 @@ def main() -> None:
     parser.add_argument("--text", help="a text file for KL and perplexity, such as WikiText-2's test set")
     parser.add_argument("--passages", type=int, default=20)
     parser.add_argument("--dtype", default="float32", help="bfloat16 takes less than half the time")
+    parser.add_argument("--dso", help="a folder of DSO fits, as benchmarks/bias.py --files keeps them")
     parser.add_argument("--folder", default="comparisons", help="for fits and pages")
     parser.add_argument("--force", action="store_true", help="measure finished comparisons again")
     arguments = parser.parse_args()

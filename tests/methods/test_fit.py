@@ -15,7 +15,7 @@ from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, 
 from equipoise.methods.batches import balanced, block_mean
 from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
 from equipoise.methods.dso.contrasts import parity
-from equipoise.methods.dso.exact import ExactFit
+from equipoise.methods.dso.linearisation import Linearisation
 from equipoise.methods.dso.parameters import NormParameters, answer_gradients, answer_values
 from equipoise.methods.dso.working_copy import working_copy
 from equipoise.methods.validation import Validation
@@ -346,17 +346,17 @@ def test_the_first_step_is_lengthened_where_answers_fall_short_of_the_linear_mod
 ) -> None:
     task = TinyTask()
     split = task.split(0)
-    fit = ExactFit(llama, split.train, split.validation, task.outcomes, TEXT, quick(), 0)
-    base = torch.zeros(fit.parameters.size)
-    rows = fit._linearise(0, base)
+    parameters = NormParameters(llama)
+    linear = Linearisation(parameters, split.train, task.outcomes, torch.zeros(0, 2), quick(), 0)
+    rows = linear.rows(0, torch.zeros(parameters.size))
     towards = -rows.odds[0].T @ rows.odds_offset[0]
     small = 1e-3 * towards / towards.norm()
     # So near the base the linear model is right, and nothing needs lengthening.
-    assert fit._extent(rows, small) == pytest.approx(1.0, abs=0.02)
+    assert linear.extent(rows, small) == pytest.approx(1.0, abs=0.02)
     twice = replace(rows, odds=2 * rows.odds)
-    assert fit._extent(twice, small) == pytest.approx(2.0, abs=0.04)
+    assert linear.extent(twice, small) == pytest.approx(2.0, abs=0.04)
     # What goes the wrong way is no reason to go further.
-    assert fit._extent(replace(rows, odds=-rows.odds), small) == 1.0
+    assert linear.extent(replace(rows, odds=-rows.odds), small) == 1.0
 
 
 def test_values_without_gradients_are_those_with(llama: LoadedModel) -> None:

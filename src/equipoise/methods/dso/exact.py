@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,14 +19,14 @@ from torch import Tensor
 from ...errors import InputError
 from ...interventions import Intervention, Provenance
 from ...models import LoadedModel
-from ...scoring import encode_all, encode_passages
+from ...scoring import encode_passages
 from ...tasks import Item
-from ..batches import balanced, block_mean
+from ..batches import balanced
 from ..progress import Progress, Report
-from ..validation import Validated, Validation, membership
+from ..validation import Validated, Validation
 from .checkpoint import Checkpoint
-from .contrasts import margin, mass, parity
-from .parameters import NormParameters, answer_gradients, answer_values, kl_gradient, text_gradients
+from .linearisation import Linearisation, Rows
+from .parameters import NormParameters, text_gradients
 from .settings import DsoSettings
 from .subproblem import Subproblem, solve_sparse, sparse_mean
 
@@ -49,30 +48,13 @@ _REMEMBERED = 2
 # Validation passages are several pieces long.
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
-_SECANT_PASSAGES = 48
-_SHARE_MASS = 6
 # Which state is kept is asked of the last steps alone: the first ones still have most of the bias.
 _JUDGED = 3
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
-# How much more than a linear model of the base asks for the first step may go: see _extent.
-_FURTHEST = 2.0
 # The mean of two states is tried in the last steps: its divergence relative to theirs, and how much longer it may be.
 _MEANS = 2
 _MEAN_KL = 0.93
 _LONGEST = 1.2
-
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """One step's linearisation: the scalar of each row is offset + gradient · x."""
-
-    odds: Tensor
-    odds_offset: Tensor
-    members: Tensor
-    clear: Tensor
-    mass: Tensor
-    secant: Tensor
-    items: Sequence[Item]
 
 
 class ExactFit:
@@ -89,11 +71,9 @@ class ExactFit:
         seed: int,
     ) -> None:
         self.settings, self.seed = settings, seed
-        self.outcomes = tuple(outcomes)
         self.parameters = NormParameters(loaded)
-        self._ambiguous = [item for item in train if item.part == "ambiguous"]
-        self._clear = [item for item in train if item.part == "unambiguous"]
         held, self._passages = _divide(loaded, text, settings, seed)
+        self.linear = Linearisation(self.parameters, train, outcomes, self._passages, settings, seed)
         shown = [
             part[i]
             for name, number in _VALIDATION_ITEMS.items()
@@ -132,9 +112,9 @@ class ExactFit:
             kl_price, clear_price, extents[0] = saved.prices
             states, best = list(saved.vectors[:-1]), saved.vectors[-1]
         first = max(0, done - _REMEMBERED + 1)
-        memory = [self._linearise(step, states[step]) for step in range(first, done)] if done < steps else []
+        memory = [self.linear.rows(step, states[step]) for step in range(first, done)] if done < steps else []
         for step in range(done, steps):
-            memory = [*memory[1 - _REMEMBERED :], self._linearise(step, states[-1])]
+            memory = [*memory[1 - _REMEMBERED :], self.linear.rows(step, states[-1])]
             known = extents[step + 1 - len(memory) : step + 1]
             problem = self._problem(
                 list(zip(memory, known, strict=True)),
@@ -147,7 +127,7 @@ class ExactFit:
             )
             solved = solve_sparse(problem, settings.density)
             if step == 0:
-                extents[0] = self._extent(memory[-1], solved)
+                extents[0] = self.linear.extent(memory[-1], solved)
             states.append(extents[step] * solved)
             late = step >= steps - _JUDGED
             figures = self._measure(states[-1], bias=late)
@@ -207,63 +187,9 @@ class ExactFit:
         )
         return within and now.bias < best.bias
 
-    def _linearise(self, step: int, here: Tensor) -> _Rows:
-        chosen = balanced(self._ambiguous, self.settings.items, self.seed, step, whole=True)
-        items = [self._ambiguous[i] for i in chosen]
-        mean, firsts = block_mean(items)
-        encoded = encode_all(self.parameters.loaded, items)
-        odds, offsets, members = [], [], membership(firsts)
-        for values, gradients in answer_gradients(
-            self.parameters, encoded, here, parity(items, self.outcomes)
-        ):
-            odds.append(mean @ gradients)
-            offsets.append(mean @ (values - gradients @ here))
-        ((_, held),) = answer_gradients(self.parameters, encoded[::_SHARE_MASS], here, mass)
-        clear = torch.zeros(0, self.parameters.size)
-        if self._clear:
-            order = balanced(self._clear, self.settings.unambiguous, self.seed, step)
-            asked = [self._clear[i] for i in order]
-            ((_, clear),) = answer_gradients(
-                self.parameters,
-                encode_all(self.parameters.loaded, asked),
-                here,
-                margin(asked),
-            )
-        return _Rows(
-            torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here), items
-        )
-
-    def _extent(self, rows: _Rows, solved: Tensor) -> float:
-        """How often the first step from the base, which solves the linear problem, should be gone.
-
-        Many sites weaken one signal in series: the answers may move less than is linear at the base. At the base the
-        problem's solution is proportional to what is asked for, so it needn't be solved again.
-        """
-        encoded = encode_all(self.parameters.loaded, rows.items)
-        mean, _ = block_mean(rows.items)
-        values = answer_values(self.parameters, encoded, solved, parity(rows.items, self.outcomes))
-        moved = mean @ torch.stack(values, 1) - rows.odds_offset.T
-        predicted = (rows.odds @ solved).T
-        slope = float((moved * predicted).sum() / predicted.square().sum().clamp(min=1e-12))
-        return min(_FURTHEST, max(1.0, 1 / slope)) if slope > 0 else 1.0
-
-    def _secant(self, step: int, here: Tensor) -> Tensor:
-        """A row r with ½ (r · x)² = KL(x) at the present x, [1, P]; none at the base model.
-
-        Near the base KL is ½ xᵀFx and its gradient F x, so r = g / √(g · x) adds what the sampled
-        Fisher missed along x, as a quasi-Newton method's secants do.
-        """
-        if not bool(here.any()):
-            return torch.zeros(0, self.parameters.size)
-        draw = torch.Generator().manual_seed(self.seed * 1000 + step)
-        chosen = self._passages[torch.randperm(len(self._passages), generator=draw)[:_SECANT_PASSAGES]]
-        _, gradient = kl_gradient(self.parameters, chosen, here)
-        along = float(gradient @ here)
-        return (gradient / math.sqrt(along))[None] if along > 0 else torch.zeros(0, self.parameters.size)
-
     def _problem(
         self,
-        memory: Sequence[tuple[_Rows, float]],
+        memory: Sequence[tuple[Rows, float]],
         here: Tensor,
         text: Tensor,
         observed: Tensor,

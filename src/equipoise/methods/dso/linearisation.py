@@ -1,0 +1,124 @@
+"""What a step of DSO knows of the model: its answers and its KL, linearised at the present parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ...scoring import encode_all
+from ...tasks import Item
+from ..batches import balanced, block_mean
+from ..validation import membership
+from .contrasts import margin, mass, parity
+from .parameters import NormParameters, answer_gradients, answer_values, kl_gradient
+from .settings import DsoSettings
+
+_SECANT_PASSAGES = 48
+_SHARE_MASS = 6
+# How much more than a linear model of the base asks for the first step may go: see Linearisation.extent.
+_FURTHEST = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a step linearises: the scalar of each row is offset + gradient · x.
+
+    Attributes:
+        odds, odds_offset: log-odds, averaged over what is counterbalanced, for each contrast of outcomes: [K − 1, n, P]
+            and [K − 1, n].
+        members: averaging matrix of groups, [groups, n].
+        clear: gradients of unambiguous items' log-odds, [m, P].
+        mass: gradients of the probability of answering at all, [r, P].
+        secant: what is known of KL along the present state, [1, P]; [0, P] at the base.
+        items: the ambiguous ones.
+    """
+
+    odds: Tensor
+    odds_offset: Tensor
+    members: Tensor
+    clear: Tensor
+    mass: Tensor
+    secant: Tensor
+    items: Sequence[Item]
+
+
+class Linearisation:
+    """Linearises fresh training items, a step at a time.
+
+    Args:
+        items: the training items, of both parts.
+        passages: pieces of plain text [m, T].
+    """
+
+    def __init__(
+        self,
+        parameters: NormParameters,
+        items: Sequence[Item],
+        outcomes: Sequence[str],
+        passages: Tensor,
+        settings: DsoSettings,
+        seed: int,
+    ) -> None:
+        self._parameters, self._settings, self._seed = parameters, settings, seed
+        self._outcomes, self._passages = tuple(outcomes), passages
+        self._ambiguous = [item for item in items if item.part == "ambiguous"]
+        self._clear = [item for item in items if item.part == "unambiguous"]
+
+    def rows(self, step: int, here: Tensor) -> Rows:
+        """The rows of one step's items at ``here`` [P]; which items depends on seed and step alone."""
+        chosen = balanced(self._ambiguous, self._settings.items, self._seed, step, whole=True)
+        items = [self._ambiguous[i] for i in chosen]
+        mean, firsts = block_mean(items)
+        encoded = encode_all(self._parameters.loaded, items)
+        odds, offsets, members = [], [], membership(firsts)
+        for values, gradients in answer_gradients(
+            self._parameters, encoded, here, parity(items, self._outcomes)
+        ):
+            odds.append(mean @ gradients)
+            offsets.append(mean @ (values - gradients @ here))
+        ((_, held),) = answer_gradients(self._parameters, encoded[::_SHARE_MASS], here, mass)
+        clear = torch.zeros(0, self._parameters.size)
+        if self._clear:
+            order = balanced(self._clear, self._settings.unambiguous, self._seed, step)
+            asked = [self._clear[i] for i in order]
+            ((_, clear),) = answer_gradients(
+                self._parameters,
+                encode_all(self._parameters.loaded, asked),
+                here,
+                margin(asked),
+            )
+        return Rows(
+            torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here), items
+        )
+
+    def extent(self, rows: Rows, solved: Tensor) -> float:
+        """How often the first step from the base, which solves the linear problem, should be gone.
+
+        Many sites weaken one signal in series: the answers may move less than is linear at the base. At the base the
+        problem's solution is proportional to what is asked for, so it needn't be solved again.
+        """
+        encoded = encode_all(self._parameters.loaded, rows.items)
+        mean, _ = block_mean(rows.items)
+        values = answer_values(self._parameters, encoded, solved, parity(rows.items, self._outcomes))
+        moved = mean @ torch.stack(values, 1) - rows.odds_offset.T
+        predicted = (rows.odds @ solved).T
+        slope = float((moved * predicted).sum() / predicted.square().sum().clamp(min=1e-12))
+        return min(_FURTHEST, max(1.0, 1 / slope)) if slope > 0 else 1.0
+
+    def _secant(self, step: int, here: Tensor) -> Tensor:
+        """A row r with ½ (r · x)² = KL(x) at the present x, [1, P]; none at the base model.
+
+        Near the base KL is ½ xᵀFx and its gradient F x, so r = g / √(g · x) adds what the sampled
+        Fisher missed along x, as a quasi-Newton method's secants do.
+        """
+        if not bool(here.any()):
+            return torch.zeros(0, self._parameters.size)
+        draw = torch.Generator().manual_seed(self._seed * 1000 + step)
+        chosen = self._passages[torch.randperm(len(self._passages), generator=draw)[:_SECANT_PASSAGES]]
+        _, gradient = kl_gradient(self._parameters, chosen, here)
+        along = float(gradient @ here)
+        return (gradient / math.sqrt(along))[None] if along > 0 else torch.zeros(0, self._parameters.size)
