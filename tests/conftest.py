@@ -8,6 +8,8 @@ import pytest
 # Before transformers is imported: a test that reaches for the hub fails at once, without hanging.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tests neither read nor leave scores in the user's cache.
+os.environ["EQUIPOISE_NO_CACHE"] = "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

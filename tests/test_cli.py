@@ -99,6 +99,29 @@ def test_audit_writes_both_files_and_prints_the_table(
     assert (out / "report.html").stat().st_size > 1000
 
 
+def test_an_audit_is_kept_unless_told_otherwise_and_diff_compares_two(
+    model: Path,
+    files: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., str],
+) -> None:
+    monkeypatch.delenv("EQUIPOISE_NO_CACHE")
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    good = str(files / "good.safetensors")
+    base = ["audit", str(model), "--task", "pronouns", *SMALL]
+    assert run([*base, "--out", str(tmp_path / "a"), "--no-cache"]) == 0
+    assert not (tmp_path / "cache").exists()
+    assert run([*base, "--intervention", good, "--out", str(tmp_path / "b")]) == 0
+    assert any((tmp_path / "cache" / "scores").rglob("answers-*.jsonl"))
+    capsys.readouterr()
+    assert run(["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "diff.html")]) == 0
+    printed = capsys.readouterr().out
+    assert "base model" in printed and "Stereotype gap" in printed and "diff.html" in printed
+    assert "can't be read" in refused("diff", tmp_path / "a", tmp_path / "nowhere")
+
+
 def test_a_sum_of_files_is_twice_one_of_them(model: Path, files: Path, tmp_path: Path) -> None:
     good = files / "good.safetensors"
     base = ["audit", str(model), "--task", "pronouns", "--limit", "30", "--passages", "6"]

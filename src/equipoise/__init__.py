@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .workflows.compare import compare
     from .workflows.convert import convert
     from .workflows.demo import demo
+    from .workflows.diff import diff
     from .workflows.fit import fit
     from .workflows.generate import generate
     from .workflows.hub import pull, push
@@ -48,6 +49,7 @@ _HOMES = {
     "compare": "workflows",
     "convert": "workflows",
     "demo": "workflows",
+    "diff": "workflows",
     "fit": "workflows",
     "generate": "workflows",
     "info": "workflows",
@@ -81,6 +83,7 @@ __all__ = [
     "compare",
     "convert",
     "demo",
+    "diff",
     "fit",
     "generate",
     "info",

@@ -94,7 +94,7 @@ def test_without_script_the_recommended_setting_is_shown_and_the_dial_is_not():
 
 def test_the_dial_stops_at_every_measured_strength():
     reader = Reader(rendered("one task"))
-    (dial,) = [attributes for tag, attributes in reader.tags if tag == "input"]
+    (dial,) = [attributes for _, attributes in reader.tags if attributes.get("type") == "range"]
     keys = ["base", *(f"0-{strength}" for strength in STRENGTHS[1:])]
     assert dial["data-keys"] == str(keys).replace("'", '"')
     assert (dial["min"], dial["max"], dial["value"]) == ("0", "10", "8")
@@ -146,10 +146,9 @@ def test_an_honest_none():
     assert "the lowest is 4.01 points, at strength 1" in words
 
 
-def test_the_base_model_alone_has_no_dial_no_script_and_nothing_steered():
+def test_the_base_model_alone_has_no_dial_and_nothing_steered():
     text = rendered("base model alone")
-    assert "<script" not in text
-    assert "<input" not in text
+    assert 'type="range"' not in text
     words = Reader(text).words
     assert "Recommended" not in words
     assert "steered" not in words.replace("KL(steered ‖ base)", "")
@@ -171,6 +170,9 @@ def test_every_text_from_outside_is_escaped():
     content["recommendation"]["mitigation"] = HOSTILE
     content["data"] = {HOSTILE: HOSTILE}
     content["tasks"] = {HOSTILE: HOSTILE}
+    content["mitigations"] = [{"name": HOSTILE, "settings": {HOSTILE: HOSTILE}}]
+    change = {"value": 1, "low": 0, "high": 2}
+    content["side_effects"] = [{"axis": HOSTILE, "suite": HOSTILE, "metric": HOSTILE, "change": change}]
     content["generations"] = [{"prompt": HOSTILE, "base": HOSTILE, "steered": HOSTILE}]
     for run in content["runs"]:
         run["task"] = run["baseline"] = HOSTILE
@@ -180,7 +182,8 @@ def test_every_text_from_outside_is_escaped():
         run["groups"][0]["name"] = HOSTILE
     text = render_page(content)
     reader = Reader(text)
-    assert [tag for tag, _ in reader.tags].count("script") == 1
+    kinds = [attributes.get("type") for tag, attributes in reader.tags if tag == "script"]
+    assert kinds.count(None) == 1 and set(kinds) == {None, "application/json"}
     assert "<script>alert" not in text
     assert reader.words.count("<script>alert('x')</script>") > 20
     assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)

@@ -5,12 +5,12 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import pytest
-from reports.synthetic import OCCUPATIONS, STRENGTHS, results
+from reports.synthetic import STRENGTHS, results
 
 from equipoise.reports import Results, figure_tradeoff
 from equipoise.reports.canvas import svg
 from equipoise.reports.curves import task_views
-from equipoise.reports.plots import accuracy_figure, bias_figure, groups_figure, kl_figure, tradeoff_figure
+from equipoise.reports.plots import accuracy_figure, bias_figure, kl_figure, tradeoff_figure
 
 
 def view_of(content):
@@ -56,7 +56,7 @@ def test_figures_without_data_are_left_out():
         run["metrics"] = {"per_occupation_bias": run["metrics"]["per_occupation_bias"]}
         run["groups"] = []
     view = view_of(content)
-    assert [f(view) for f in (accuracy_figure, kl_figure, tradeoff_figure, groups_figure)] == [None] * 4
+    assert [f(view) for f in (accuracy_figure, kl_figure, tradeoff_figure)] == [None] * 3
 
 
 def test_missing_intervals_leave_no_band_and_break_nothing():
@@ -78,37 +78,20 @@ def test_a_mitigation_without_a_dial_is_a_level_line():
     assert set(level.get_ydata()) == {100 * content["runs"][-1]["metrics"]["per_occupation_bias"]["value"]}
 
 
-def test_one_bar_a_group_before_and_after_in_order():
-    content = results()
-    axes = groups_figure(view_of(content)).figure.axes[0]
-    before, after = axes.containers
-    assert len(before) == len(after) == len(OCCUPATIONS)
-    widths = [bar.get_width() for bar in before]
-    assert widths == sorted(widths)
-    groups = {group["name"]: group["p_pro"]["value"] for group in content["runs"][0]["groups"]}
-    for label, width in zip(axes.get_yticklabels(), widths, strict=True):
-        assert width == pytest.approx(200 * groups[label.get_text()] - 100)
-
-
-def test_the_base_model_alone_has_one_bar_a_group():
-    labelled = groups_figure(view_of(results(mitigations=())))
-    assert len(labelled.figure.axes[0].containers) == 1
-    assert "before and after" not in labelled.title
-
-
-def test_of_very_many_groups_the_strongest_are_shown_and_the_rest_counted():
-    content = results()
-    for run in content["runs"]:
-        run["groups"] = [
-            {"name": f"o{i}", "p_pro": {"value": i / 100, "low": None, "high": None}, "n": 2}
-            for i in range(100)
-        ]
-    labelled = groups_figure(view_of(content))
-    names = [label.get_text() for label in labelled.figure.axes[0].get_yticklabels()]
-    assert len(names) == 40
-    assert {"o0", "o99"} <= set(names)
-    assert "o50" not in names
-    assert "60 more" in labelled.caption
+def test_the_trade_off_has_a_band_and_marks_the_recommended_point():
+    view = view_of(results())
+    axes = tradeoff_figure(view).figure.axes[0]
+    (band,) = axes.collections
+    ends = {tuple(point.round(6)) for point in band.get_paths()[0].vertices}
+    for run in view.curves[0].points:
+        x, bias = run.metrics["kl_to_base"].value, run.metrics["per_occupation_bias"]
+        assert {(round(x, 6), round(100 * end, 6)) for end in (bias.low, bias.high)} <= ends
+    (star,) = [line for line in axes.lines if line.get_label() == "recommended"]
+    chosen = view.chosen.metrics
+    assert list(star.get_xdata()) == [chosen["kl_to_base"].value]
+    assert list(star.get_ydata()) == [100 * chosen["per_occupation_bias"].value]
+    none = tradeoff_figure(view_of(results(recommended=None))).figure.axes[0]
+    assert "recommended" not in [line.get_label() for line in none.lines]
 
 
 def test_svg_for_a_page_follows_the_pages_colours_and_keeps_its_ids_to_itself():

@@ -6,7 +6,7 @@ import typer
 
 from ..errors import InputError
 from .app import app
-from .options import Device, Dtype, FileOfSeeds, Force, Model, Tasks, TokenFiles
+from .options import Device, Dtype, FileOfSeeds, Force, Model, NoCache, Tasks, TokenFiles
 from .show import progress_line, show_results
 
 
@@ -38,11 +38,13 @@ def audit(
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Measure bias and its price, without and with an intervention, and recommend a strength."""
     from ..workflows import audit as run
     from ..workflows.audit import LIMIT, PASSAGES
     from ..workflows.inputs import parse_seeds, parse_strengths
+    from ..workflows.kept import default_folder
 
     if limit is not None and limit < 0:
         raise InputError(f"--limit {limit}: it must be at least 1, or 0 for all items")
@@ -65,6 +67,7 @@ def audit(
             device=device,
             out=out,
             force=force,
+            cache=None if no_cache else default_folder(),
             command=context.obj,
             progress=report,
         )

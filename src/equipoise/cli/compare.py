@@ -6,7 +6,7 @@ import typer
 
 from ..errors import InputError
 from .app import app
-from .options import Device, Dtype, Force, Model
+from .options import Device, Dtype, Force, Model, NoCache
 from .show import progress_line, show_comparison
 
 
@@ -49,12 +49,14 @@ def compare(
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Fit several methods, measure them at equal cost, and say which to take."""
     from ..workflows import compare as run
     from ..workflows.audit import LIMIT, PASSAGES
     from ..workflows.entries import parse_method_settings
     from ..workflows.inputs import parse_budgets, parse_seeds, parse_strengths
+    from ..workflows.kept import default_folder
 
     if limit is not None and limit < 0:
         raise InputError(f"--limit {limit}: it must be at least 1, or 0 for all items")
@@ -74,6 +76,7 @@ def compare(
             device=device,
             out=out,
             force=force,
+            cache=None if no_cache else default_folder(),
             resume=resume,
             command=context.obj,
             progress=report,

@@ -12,9 +12,7 @@ from .show import progress_line, show_results
 @app.command()
 def demo(
     context: typer.Context,
-    out: Annotated[
-        str, typer.Option("--out", metavar="DIR", help="Where the three files go.")
-    ] = "equipoise-demo",
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Where the files go.")] = "equipoise-demo",
     seed: Seed = 0,
     force: Force = False,
 ) -> None:

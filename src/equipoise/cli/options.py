@@ -37,3 +37,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite outputs that exi
 Dtype = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16 or auto.")]
 Device = Annotated[str | None, typer.Option("--device", help="For example cpu or cuda:0.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides the split and everything random.")]
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Neither use nor keep the scores of this and of earlier runs."),
+]

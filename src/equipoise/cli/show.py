@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..reports import ProbeResults, Results
+    from ..reports import Diff, ProbeResults, Results
     from ..workflows.choices import ChoiceResults, Spread
     from ..workflows.progress import Report
 
@@ -54,6 +54,13 @@ def show_probes(results: ProbeResults, page: str | None) -> None:
     from ..reports import probe_table
 
     _show(probe_table(results), page)
+
+
+def show_diff(found: Diff, *, everything: bool, page: str | None) -> None:
+    """Two results side by side."""
+    from ..reports import diff_tables
+
+    _show(diff_tables(found, everything=everything), page)
 
 
 def _show(tables: RenderableType, page: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -187,6 +188,18 @@ def together(parts: Sequence[Mitigation]) -> Mitigation:
 def as_mitigation(found: Intervention | Mitigation) -> Mitigation:
     """What a method returns, as a mitigation."""
     return Steering(found) if isinstance(found, Intervention) else found
+
+
+def digest(mitigation: Mitigation) -> str | None:
+    """A name for what it does: equal exactly for two that do the same. None for a kind that this can't tell."""
+    if isinstance(mitigation, Steering):
+        return mitigation.intervention.digest
+    if isinstance(mitigation, Prompting):
+        return f"prompting {hashlib.sha256(mitigation.instruction.encode()).hexdigest()}"
+    if isinstance(mitigation, Together):
+        parts = [digest(part) for part in mitigation.parts]
+        return None if None in parts else " + ".join(map(str, parts))
+    return None
 
 
 def rewritten(mitigation: Mitigation, items: Sequence[Item], strength: float) -> list[Item]:

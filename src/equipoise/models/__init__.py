@@ -4,6 +4,7 @@ from .anatomy import Anatomy, Attention, Block, Heads, Projection, Sublayer
 from .compiled import is_compiled
 from .discovery import find_anatomy
 from .fingerprint import Fingerprint
+from .gguf import cache_folder
 from .info import ModelInfo, describe
 from .loaded import LoadedModel
 from .loading import load
@@ -12,6 +13,7 @@ from .norms import Norm
 from .outputs import hidden_of, replace_hidden
 from .sites import SITE_KINDS, Site, SiteKind
 from .trace import causal_mask, speaker
+from .weights import weights_digest
 
 __all__ = [
     "SITE_KINDS",
@@ -28,6 +30,7 @@ __all__ = [
     "Site",
     "SiteKind",
     "Sublayer",
+    "cache_folder",
     "causal_mask",
     "describe",
     "find_anatomy",
@@ -36,4 +39,5 @@ __all__ = [
     "load",
     "replace_hidden",
     "speaker",
+    "weights_digest",
 ]

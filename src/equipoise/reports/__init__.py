@@ -3,11 +3,12 @@
 from .comparison import AtBudget, Compared, Comparison
 from .comparison_page import figure_comparison
 from .comparison_tables import comparison_table
+from .diff import Diff, Difference, Pair, Pairing, diff_tables, render_diff
 from .heads import head_tables, render_heads
 from .page import figure_tradeoff, render_page
 from .probe_page import probe_table, render_probes
 from .probes import CategoryProbes, ProbeResults
-from .results import Advice, Detection, Generation, Group, Results, Run
+from .results import Advice, Detection, Generation, Group, Results, Run, write_estimate
 from .tables import audit_tables
 
 __all__ = [
@@ -17,18 +18,25 @@ __all__ = [
     "Compared",
     "Comparison",
     "Detection",
+    "Diff",
+    "Difference",
     "Generation",
     "Group",
+    "Pair",
+    "Pairing",
     "ProbeResults",
     "Results",
     "Run",
     "audit_tables",
     "comparison_table",
+    "diff_tables",
     "figure_comparison",
     "figure_tradeoff",
     "head_tables",
     "probe_table",
+    "render_diff",
     "render_heads",
     "render_page",
     "render_probes",
+    "write_estimate",
 ]

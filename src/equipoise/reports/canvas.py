@@ -19,13 +19,13 @@ T = TypeVar("T")
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa8", "#7d6b2f")
 MARKERS = "osD^vPX*"
 GLYPHS = "●■◆▲▼✚✖★"  # the same markers as text
-INK, MUTED, LINE, PAPER, BEFORE = "#1f2430", "#5d6473", "#d9dbe1", "#ffffff", "#b9bec9"
+INK, MUTED, LINE, PAPER, GOOD = "#1f2430", "#5d6473", "#d9dbe1", "#ffffff", "#1b7a4b"
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     LINE: "--line",
     PAPER: "--card",
-    BEFORE: "--before",
+    GOOD: "--good",
     **{color: f"--series-{i}" for i, color in enumerate(SERIES)},
 }
 _STYLE: dict[Any, Any] = {

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -17,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import canvas
+from .rendering import template
 
 SCORES = {
     "ablation": "ablation: what removing the head takes from the gap",
@@ -44,7 +43,8 @@ def render_heads(found: Mapping[str, Any]) -> str:
         for name, title in SCORES.items()
         if (figure := heat_map(found["heads"], name)) is not None
     ]
-    return _template().render(
+    return template("heads.html").render(
+        made_by=found["equipoise"],
         found=found,
         figures=figures,
         heads=_best(found["heads"], len(_chosen(found["heads"])) + 8),
@@ -140,15 +140,3 @@ def _best(heads: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, A
     rest = [head for head in heads if head["chosen"] is None]
     rest.sort(key=lambda head: (-head["recurrence"], -abs(head["gradient"])))
     return [*_chosen(heads), *rest][:count]
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("equipoise.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("heads.html")

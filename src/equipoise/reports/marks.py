@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from ..metrics import Estimate
 from . import wording
-from .canvas import INK, MARKERS, MUTED, SERIES
+from .canvas import GOOD, INK, MARKERS, MUTED, PAPER, SERIES
 from .curves import Curve, TaskView
 from .results import Run
 
@@ -36,8 +36,6 @@ def sweep(
 
     ``ringed`` adds :func:`rings`, ``bands`` the intervals.
     """
-    # Many bands on top of each other should not become a wall.
-    opacity = 0.16 if len(view.curves) < 4 else 0.07
     for number, curve in enumerate(view.curves):
         points = known(curve, name)
         if not points:
@@ -50,17 +48,46 @@ def sweep(
             )
             continue
         x = [run.strength or 0.0 for _, run, _ in points]
-        values, low, high = (
-            [scale * number for number in numbers]
-            for numbers in zip(*((e.value, e.low, e.high) for _, _, e in points), strict=True)
-        )
-        look = style(number)
+        values = [scale * estimate.value for _, _, estimate in points]
         if bands:
-            axes.fill_between(x, low, high, color=look["color"], alpha=opacity, linewidth=0)
-        axes.plot(x, values, label=curve.label, clip_on=False, **look)
+            ends = [(place, estimate) for place, (_, _, estimate) in zip(x, points, strict=True)]
+            band(axes, ends, scale, number, len(view.curves))
+        axes.plot(x, values, label=curve.label, clip_on=False, **style(number))
         if ringed:
             rings(axes, [key for key, _, _ in points], x, values)
     axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+
+
+def band(
+    axes: Axes, points: Sequence[tuple[float, Estimate]], scale: float, number: int, several: int
+) -> None:
+    """The intervals of a curve as a band; ``number`` of ``several`` curves."""
+    if not points:
+        return
+    placed = sorted(points, key=lambda point: point[0])
+    low, high = (
+        [scale * end for end in ends] for ends in zip(*((e.low, e.high) for _, e in placed), strict=True)
+    )
+    # Many bands on top of each other should not become a wall.
+    opacity = 0.16 if several < 4 else 0.07
+    color = SERIES[number % len(SERIES)]
+    axes.fill_between([x for x, _ in placed], low, high, color=color, alpha=opacity, linewidth=0)
+
+
+def recommended(axes: Axes, point: tuple[float, float]) -> None:
+    """The point that is recommended, whatever the page's dial shows."""
+    axes.plot(
+        [point[0]],
+        [point[1]],
+        marker="*",
+        markersize=15,
+        color=GOOD,
+        markeredgecolor=PAPER,
+        linestyle="none",
+        label="recommended",
+        clip_on=False,
+        zorder=4,
+    )
 
 
 def companion(axes: Axes, curve: Curve, name: str, scale: float, color: str, label: str) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from . import canvas, comparison_plots, plots, readings, wording
+from . import canvas, cards, comparison_plots, plots, readings, wording
 from .comparison import Comparison
 from .comparison_page import comparison_page
 from .curves import TaskView, task_views
+from .embedded import embedded
+from .flat import flat
+from .generations import side_by_side
+from .occupations import occupation_table, strata_table
+from .rendering import template
 from .results import Results
-
-_LONGEST_LIST = 12
+from .side_effects import side_effects
 
 
 def render_page(results: Results | Mapping[str, Any]) -> str:
@@ -34,7 +35,7 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
     start = next((view.chosen_key for view in views if view.chosen_key), "base")
     settings = readings.settings(views)
     return template("report.html").render(
-        **_common(typed),
+        **{**_common(typed), "facts": _facts(typed, cards.PLACED | cards.CARDED)},
         headlines=[wording.headline(typed, view) for view in views],
         steered=any(view.curves for view in views),
         advice=typed.recommendation,
@@ -44,7 +45,12 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
         dials=readings.dials(views, start),
         start=start if any(setting.key == start for setting in settings) else "base",
         tasks=[_task(typed, view, number, start) for number, view in enumerate(views)],
-        generations=typed.generations,
+        generations=[side_by_side(generation) for generation in typed.generations],
+        effects=side_effects(typed.extra.get("side_effects"), views),
+        data_cards=[(view.task, cards.data_card(typed, view.task)) for view in views],
+        text_card=cards.text_card(typed),
+        method_cards=cards.method_cards(typed),
+        cost=cards.cost_card(typed),
     )
 
 
@@ -69,10 +75,12 @@ def _common(results: Results) -> dict[str, Any]:
     """What every page shows."""
     return {
         "results": results,
+        "made_by": results.equipoise,
         "model": wording.model_name(results),
         "level": f"{100 * results.level:g}",
-        "facts": _facts(results),
+        "facts": _facts(results, cards.PLACED),
         "versions": flat(results.extra.get("versions", {})),
+        "content": embedded(results.to_dict()),
     }
 
 
@@ -83,19 +91,6 @@ def figure_tradeoff(
     typed = results if isinstance(results, Results) else Results.from_dict(results)
     view = next(view for view in task_views(typed) if task in (None, view.task))
     return canvas.image(plots.readme_figure(typed, view), form)
-
-
-@cache
-def template(name: str) -> Template:
-    """A page's template; what is put into it is escaped."""
-    environment = Environment(
-        loader=PackageLoader("equipoise.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
 
 
 def _task(results: Results, view: TaskView, number: int, start: str) -> dict[str, Any]:
@@ -109,11 +104,12 @@ def _task(results: Results, view: TaskView, number: int, start: str) -> dict[str
             plots.kl_figure(view, budget),
         )
         figures = [figure for figure in made if figure is not None]
-    wide = plots.groups_figure(view)
+    occupations, strata = occupation_table(view, start), strata_table(view, start)
+    tables = [table for table in (strata, occupations) if table is not None]
     return {
         **_numbers(results, view),
         "figures": [_drawn(figure, f"t{number}f{i}", start) for i, figure in enumerate(figures)],
-        "wide": None if wide is None else _drawn(wide, f"t{number}w", start),
+        "leans": [(table, embedded(table.data)) for table in tables],
     }
 
 
@@ -126,7 +122,7 @@ def _numbers(results: Results, view: TaskView) -> dict[str, Any]:
         "name": view.task,
         "about": str(results.extra.get("tasks", {}).get(view.task, "")),
         "metrics": metrics,
-        "rows": [readings.row(run, view, metrics) for run in runs],
+        "rows": [readings.row(run, view, metrics, key) for key, run in view.runs],
         "seeds": [readings.row(run, view, metrics) for run in by_seed] if len(results.seeds) > 1 else [],
         "baseline": view.base.baseline if view.base else None,
         "n": view.base.n if view.base else max((run.n for run in runs), default=0),
@@ -135,30 +131,22 @@ def _numbers(results: Results, view: TaskView) -> dict[str, Any]:
 
 def _drawn(labelled: plots.Labelled, prefix: str, start: str) -> dict[str, Any]:
     # The only text that is not escaped here: matplotlib's own SVG, in which it escaped the labels.
+    picture = canvas.svg(labelled.figure, prefix, start)
+    named = f'<svg role="img" aria-labelledby="{prefix}-title"'
     return {
-        "svg": Markup(canvas.svg(labelled.figure, prefix, start)),
+        "id": prefix,
+        "svg": Markup(picture.replace("<svg", named, 1)),
         "title": labelled.title,
         "caption": labelled.caption,
     }
 
 
-def _facts(results: Results) -> list[tuple[str, str]]:
+def _facts(results: Results, placed: frozenset[str]) -> list[tuple[str, str]]:
     files = dict.fromkeys(run.file for run in results.runs if run.file)
     found = [("equipoise", results.equipoise), *((f"model {k}", v) for k, v in flat(results.model))]
     found += [("intervention", name) for name in files]
     found += [("seeds", ", ".join(map(str, results.seeds))), ("intervals", f"{100 * results.level:g} %")]
     for key, value in results.extra.items():
-        if key not in ("versions", "tasks", "comparison"):
+        if key not in placed:
             found += [(key if not name else f"{key} {name}", text) for name, text in flat(value)]
     return found
-
-
-def flat(value: Any, name: str = "") -> list[tuple[str, str]]:
-    """Nested values as names and texts; long lists (sampled weights) by their length only."""
-    if isinstance(value, Mapping):
-        return [pair for key, item in value.items() for pair in flat(item, f"{name} {key}".strip())]
-    if isinstance(value, (list, tuple)):
-        if len(value) > _LONGEST_LIST:
-            return [(name, f"{len(value)} values")]
-        return [(name, ", ".join(map(str, value)))]
-    return [] if value is None else [(name, re.sub(r"\s+", " ", str(value)))]

@@ -5,19 +5,15 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from ..metrics import Estimate
 from . import wording
-from .canvas import BEFORE, INK, MUTED, PAPER, SERIES, new_figure, styled
+from .canvas import INK, MUTED, PAPER, SERIES, new_figure, styled
 from .curves import TaskView
-from .marks import RING, Labels, companion, known, legend, limit, note, rings, style, sweep
-from .results import Results, Run
-
-_MOST_BARS = 40
-_LONGEST_NAME = 28
+from .marks import RING, Labels, band, companion, known, legend, limit, note, recommended, rings, style, sweep
+from .results import Results
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,8 @@ def tradeoff_figure(view: TaskView, budget: float | None = None) -> Labelled | N
     return Labelled(
         figure,
         "The trade-off",
-        "Each point is one strength λ: lower is fairer, further left is closer to the base model.",
+        "Each point is one strength λ: lower is fairer, further left is closer to the base model. Bands are intervals "
+        "of bias.",
     )
 
 
@@ -107,7 +104,11 @@ def _tradeoff(axes: Axes, view: TaskView, budget: float | None) -> int:
         points = [point for point in known(curve, "per_occupation_bias") if point[0] in kl]
         keys = [key for key, _, _ in points]
         x, y = [kl[key] for key in keys], [100 * estimate.value for _, _, estimate in points]
+        band(axes, [(kl[key], estimate) for key, _, estimate in points], 100, number, len(view.curves))
         axes.plot(x, y, label=curve.label, clip_on=False, **style(number))
+        if view.chosen_key in keys:
+            place = keys.index(view.chosen_key)
+            recommended(axes, (x[place], y[place]))
         rings(axes, keys, x, y)
         for place, (key, run, _) in enumerate(points):
             text = "base" if key == "base" else wording.strength(run.strength)
@@ -115,6 +116,7 @@ def _tradeoff(axes: Axes, view: TaskView, budget: float | None) -> int:
             drawn.append((key != view.chosen_key, not end, text, (x[place], y[place])))
     axes.set(xlabel="KL to the base model, nats a token", ylabel="bias, points")
     axes.set_xlim(left=-0.03 * axes.get_xlim()[1])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylim(bottom=0)
     limit(axes, view.target, 100, "target")
     if budget is not None and budget <= axes.get_xlim()[1]:
@@ -127,60 +129,6 @@ def _tradeoff(axes: Axes, view: TaskView, budget: float | None) -> int:
             labels.add(text, point)
     legend(axes)
     return len(drawn)
-
-
-@styled
-def groups_figure(view: TaskView) -> Labelled | None:
-    """Bars of every group's lean before and after, sorted; None where groups have no stereotypical side."""
-    steered = view.chosen if view.chosen is not view.base else None
-    before, after = _leans(view.base), _leans(steered)
-    if not before:
-        return None
-    strongest = sorted(before, key=lambda name: -abs(before[name].value))[:_MOST_BARS]
-    names = sorted(strongest, key=lambda name: before[name].value)
-    rows = np.arange(len(names))
-    figure, axes = new_figure((5.8, 0.8 + 0.23 * len(names)))
-    widths = [before[name].value for name in names]
-    axes.barh(rows, widths, height=0.72, color=BEFORE if after else SERIES[0], label="base model")
-    if after and steered is not None:
-        both = [row for row, name in zip(rows, names, strict=True) if name in after]
-        label = f"at λ = {wording.strength(steered.strength)}" if steered.strength is not None else "steered"
-        axes.barh(both, [after[names[row]].value for row in both], height=0.34, color=SERIES[0], label=label)
-    for row, name in zip(rows, names, strict=True):
-        lean = (after or before).get(name)
-        if lean is not None and wording.has_interval(lean):
-            axes.plot([lean.low, lean.high], [row, row], color=INK, linewidth=1, solid_capstyle="round")
-    axes.axvline(0, color=MUTED, linewidth=1)
-    axes.set_yticks(rows, [textwrap.shorten(name, _LONGEST_NAME, placeholder="…") for name in names])
-    axes.tick_params(axis="y", labelcolor=INK)
-    reach = min(1.08 * max(20.0, *map(abs, widths)), 100.0)
-    axes.set(xlim=(-reach, reach), ylim=(-0.6, len(names) - 0.4))
-    # A line of its own: long names leave the axis too narrow for it and the two notes side by side.
-    axes.set_xlabel("lean, points", labelpad=16)
-    axes.grid(axis="y", visible=False)
-    ends = ((0, "← against the stereotype", "left"), (1, "with the stereotype →", "right"))
-    for side, words, across in ends:
-        note(axes, words, (side, 0), ("axes fraction", "axes fraction"), (0, -20), across, "top")
-    legend(axes, loc="lower right")
-    hidden = len(before) - len(names)
-    left_out = (
-        f" The {len(names)} with the strongest lean; {hidden} more are in results.json." if hidden else ""
-    )
-    return Labelled(
-        figure,
-        "Occupation by occupation" + (", before and after" if after else ""),
-        f"P(with the stereotype) − P(against it), given an answer. Thin lines are intervals.{left_out}",
-    )
-
-
-def _leans(run: Run | None) -> dict[str, Estimate]:
-    """Group -> P(pro) − P(anti) in points, for the groups in which it is known."""
-    known_groups = ((group.name, group.p_pro) for group in (run.groups if run is not None else ()))
-    return {
-        name: Estimate(200 * p.value - 100, 200 * p.low - 100, 200 * p.high - 100, p.n)
-        for name, p in known_groups
-        if p is not None and wording.is_known(p)
-    }
 
 
 @styled

@@ -13,10 +13,11 @@ from ..analysis import LayerProbe
 from ..metrics import Estimate
 from . import canvas
 from .canvas import MUTED, new_figure, styled
+from .flat import flat
 from .marks import legend, style
-from .page import flat, template
 from .plots import Labelled
 from .probes import CategoryProbes, ProbeResults
+from .rendering import template
 
 _KINDS = {"out": "residual stream", "heads": "heads' outputs"}
 
@@ -26,6 +27,7 @@ def render_probes(results: ProbeResults) -> str:
     names = [one.category for one in results.categories]
     return template("probes.html").render(
         results=results,
+        made_by=results.equipoise,
         headline=headline(results),
         level=f"{100 * results.level:g}",
         categories=[_category(one, number) for number, one in enumerate(results.categories)],

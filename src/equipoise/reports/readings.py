@@ -78,6 +78,7 @@ class Row:
     seed: str
     chosen: bool
     cells: tuple[Cell, ...]
+    key: str = ""
 
 
 def settings(views: Sequence[TaskView]) -> tuple[Setting, ...]:
@@ -110,11 +111,11 @@ def strength_of(run: Run) -> str:
     return "0" if run.mitigation is None else wording.strength(run.strength)
 
 
-def row(run: Run, view: TaskView, metrics: Iterable[wording.Metric]) -> Row:
-    """The run's row of the table, a dash where there is no number."""
+def row(run: Run, view: TaskView, metrics: Iterable[wording.Metric], key: str = "") -> Row:
+    """The run's row of the table, a dash where there is no number; ``key`` ties it to a stop of the dial."""
     cells = tuple(_cell(metric, run.metrics.get(metric.key)) for metric in metrics)
     seed = "mean" if run.seed is None else str(run.seed)
-    return Row(label_of(run), strength_of(run), seed, run is view.chosen, cells)
+    return Row(label_of(run), strength_of(run), seed, run is view.chosen, cells, key)
 
 
 def checks(results: Results, views: Sequence[TaskView]) -> tuple[Check, ...]:

@@ -275,6 +275,11 @@ def read_estimate(node: Node | None, count: int) -> Estimate | None:
     return Estimate(value, low, high, count if n is None else n)
 
 
+def read_estimates(value: Any, count: int) -> dict[str, Estimate | None]:
+    """A mapping of estimates in a key that the contract leaves open; empty for null."""
+    return {} if value is None else _estimates(Node(value, "results"), count)
+
+
 def write_estimate(estimate: Estimate | None) -> Json | None:
     """Null for what was not measured."""
     return None if estimate is None or math.isnan(estimate.value) else estimate.as_dict()

@@ -2,9 +2,11 @@
 
 from .answers import OptionScores, batch_logprobs, head_logprobs, next_states, run_backbone, score_options
 from .batching import AnswerBatch, answer_batches, collate
-from .encoding import EncodedItem, encode, encode_all, prompt_ids, prompt_inputs, text_ids
+from .cost import TokenCount, answer_tokens, distinct_prefixes, text_tokens
+from .encoding import EncodedItem, encode, encode_all, plain_ids, prompt_ids, prompt_inputs, text_ids
 from .features import ImageFeatures, image_features
 from .generation import BeforeStep, Step, generate, generate_ids, generate_seeing
+from .journal import Journal
 from .layout import prompt_text
 from .outcomes import by_outcome, decisions, responses
 from .sight import Sight
@@ -15,16 +17,20 @@ __all__ = [
     "BeforeStep",
     "EncodedItem",
     "ImageFeatures",
+    "Journal",
     "OptionScores",
     "Sight",
     "Step",
     "TextReference",
     "TextScores",
+    "TokenCount",
     "answer_batches",
+    "answer_tokens",
     "batch_logprobs",
     "by_outcome",
     "collate",
     "decisions",
+    "distinct_prefixes",
     "encode",
     "encode_all",
     "encode_passages",
@@ -34,6 +40,7 @@ __all__ = [
     "head_logprobs",
     "image_features",
     "next_states",
+    "plain_ids",
     "prompt_ids",
     "prompt_inputs",
     "prompt_text",
@@ -43,4 +50,5 @@ __all__ = [
     "score_text",
     "text_ids",
     "text_reference",
+    "text_tokens",
 ]

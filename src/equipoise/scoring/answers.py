@@ -15,6 +15,7 @@ from ..models import LoadedModel, causal_mask, hidden_of
 from ..tasks import Item
 from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
 from .encoding import EncodedItem, encode
+from .journal import Journal, finite, infinite
 from .whole import continue_whole, run_whole
 
 # Below this, a pass of its own costs more than the tokens that it saves.
@@ -57,6 +58,7 @@ def score_options(
     share_prefixes: bool = True,
     max_rows: int = MAX_ROWS,
     max_tokens: int = MAX_TOKENS,
+    journal: Journal | None = None,
 ) -> OptionScores:
     """Score every option of every item, without gradients.
 
@@ -68,6 +70,8 @@ def score_options(
     Args:
         share_prefixes: compute what all prompts of a batch begin with once.
         max_rows, max_tokens: size of a batch.
+        journal: of these very items in this order, asked of this model with what steers it now. What is in it is
+            taken from it, the rest is added batch by batch, so that the numbers are the same with and without.
 
     Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`).
     """
@@ -77,10 +81,18 @@ def score_options(
     begins = np.zeros(len(encoded), dtype=bool)
     with torch.inference_mode():
         for batch in answer_batches(encoded, max_rows=max_rows, max_tokens=max_tokens):
-            found, top = batch_logprobs(loaded, batch, share_prefix=share_prefixes)
             rows = batch.index.numpy()
+            known = None if journal is None else journal.get(rows.tolist())
+            if known is not None:
+                for row, entry in zip(rows, known, strict=True):
+                    logp[row, : len(entry["logp"])] = infinite(entry["logp"])
+                    begins[row] = entry["begins"]
+                continue
+            found, top = batch_logprobs(loaded, batch, share_prefix=share_prefixes)
             logp[rows, : found.shape[1]] = found.double().cpu().numpy()
             begins[rows] = ((batch.first == top.cpu()[:, None]) & batch.valid).any(1).numpy()
+            if journal is not None:
+                journal.add({int(r): {"logp": finite(logp[r]), "begins": bool(begins[r])} for r in rows})
     return OptionScores(logp, begins)
 
 
@@ -135,6 +147,14 @@ def refuse_unsayable(ids: Tensor, logits: Tensor) -> None:
         )
 
 
+def shared_tokens(batch: AnswerBatch) -> int:
+    """How many leading tokens are computed once for all rows; 0 where that isn't worth a pass of its own."""
+    if batch.rows is not None:
+        return 0
+    prefix = batch.shared_prefix
+    return prefix if prefix * (len(batch.index) - 1) >= _WORTH_SHARING else 0
+
+
 def next_states(loaded: LoadedModel, batch: AnswerBatch) -> Tensor:
     """The states [B, d] that predict the token after each prompt of the batch, contiguous."""
     with answers_start(loaded, batch.last):
@@ -150,9 +170,7 @@ def _prompt_states(
         hidden, cache = run_whole(loaded, batch.rows, use_cache=use_cache)
     else:
         prompts = batch.prompts.to(loaded.device)
-        prefix = batch.shared_prefix if share_prefix else 0
-        if prefix * (rows - 1) < _WORTH_SHARING:
-            prefix = 0
+        prefix = shared_tokens(batch) if share_prefix else 0
         if prefix:
             cache = run_backbone(loaded, prompts[:1, :prefix], use_cache=True).past_key_values
             cache.batch_repeat_interleave(rows)

@@ -13,6 +13,7 @@ from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
 from .answers import head_logprobs, refuse_unsayable, run_backbone
 from .encoding import opening_ids, plain_ids, text_ids
+from .journal import Journal
 
 # A full vocabulary of log-probabilities a token: what bounds memory is the number of tokens at a time.
 _HEAD_TOKENS = 512
@@ -87,19 +88,30 @@ def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> 
     return TextReference(batches, states)
 
 
-def score_text(loaded: LoadedModel, reference: TextReference, *, before: str = "") -> TextScores:
+def score_text(
+    loaded: LoadedModel, reference: TextReference, *, before: str = "", journal: Journal | None = None
+) -> TextScores:
     """Score the passages with whatever steers now, and compare with the reference.
 
     A text has no prompt, so an intervention on the answer acts on all of it: what it would do to a long answer.
 
     Args:
         before: text that the passages follow now (an instruction); it is read, and not scored.
+        journal: of these very passages; see :func:`equipoise.scoring.score_options`.
     """
     nll, kl = [], []
+    done = 0
     instruction = torch.tensor(plain_ids(loaded.tokenizer, before), dtype=torch.long)
     opening = len(opening_ids(loaded.tokenizer)) if before else 0
     with torch.inference_mode(), answers_start(loaded, 0):
         for batch, unsteered in zip(reference.batches, reference.states, strict=True):
+            numbers = range(done, done + len(batch))
+            done += len(batch)
+            known = None if journal is None else journal.get(numbers)
+            if known is not None:
+                nll.append(np.array([row["nll"] for row in known]))
+                kl.append(np.array([row["kl"] for row in known]))
+                continue
             after = _states(loaded, batch, instruction, opening)
             targets = batch[:, 1:].to(after.device)
             n, length = targets.shape
@@ -114,6 +126,9 @@ def score_text(loaded: LoadedModel, reference: TextReference, *, before: str = "
                 parts_kl.append((now.exp() * (now - then)).sum(1))
             nll.append(torch.cat(parts_nll).reshape(n, length).double().sum(1).cpu().numpy())
             kl.append(torch.cat(parts_kl).reshape(n, length).double().sum(1).cpu().numpy())
+            if journal is not None:
+                pairs = zip(numbers, nll[-1].tolist(), kl[-1].tolist(), strict=True)
+                journal.add({number: {"nll": a, "kl": b} for number, a, b in pairs})
     tokens = np.concatenate([np.full(len(batch), batch.shape[1] - 1) for batch in reference.batches])
     return TextScores(np.concatenate(nll), np.maximum(np.concatenate(kl), 0.0), tokens)
 

@@ -5,6 +5,7 @@ from .choices import choices
 from .compare import compare, write_comparison
 from .convert import convert
 from .demo import demo
+from .diff import diff
 from .export import export
 from .fit import fit
 from .generate import generate
@@ -22,6 +23,7 @@ __all__ = [
     "compare",
     "convert",
     "demo",
+    "diff",
     "export",
     "fit",
     "generate",

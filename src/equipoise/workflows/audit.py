@@ -14,11 +14,11 @@ from ..interventions import attach_tokens
 from ..methods.mitigation import Steering
 from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
-from ..reports import Advice, Generation, Results, render_page
+from ..reports import Advice, Results, render_page
 from ..tasks import Task, fingerprint
 from ..versions import equipoise_version, versions
+from .cards import data_card, mitigation_cards
 from .estimates import Intervals, Measured, draw_items, draw_text
-from .generate import generate, sample_items
 from .inputs import (
     Source,
     Token,
@@ -32,9 +32,13 @@ from .inputs import (
     the_tokens,
     within,
 )
-from .measure import Answers, Asked, PlainText, Questions, TextMeasure, measure_at
+from .item_scores import SCORES, item_scores
+from .kept import Kept
+from .ledger import Ledger
+from .measure import Acting, Answers, Asked, PlainText, Questions, TextMeasure, measure_at
 from .progress import Report, part, silent
 from .runs import BASE, Contender, Setting, Subject, make_runs
+from .samples import sampled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,9 +47,7 @@ GRID = tuple(round(0.1 * step, 1) for step in range(11))
 LIMIT = 160
 PASSAGES = 20
 LENGTH = 64
-OUTPUTS = ("results.json", "report.html")
-NEW_TOKENS = 24
-TEMPERATURE = 0.8
+OUTPUTS = ("results.json", "report.html", SCORES)
 
 
 def audit(
@@ -68,6 +70,7 @@ def audit(
     device: str | torch.device | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
+    cache: str | os.PathLike[str] | None = None,
     file: str | None = None,
     command: str | None = None,
     progress: Report = silent,
@@ -91,8 +94,12 @@ def audit(
         passages: how many of them, 64 tokens each.
         level: coverage of the intervals.
         dtype, device: how to load the model.
-        out: a folder for ``results.json`` and ``report.html``; None writes nothing.
+        out: a folder for ``results.json``, ``report.html`` and ``scores.jsonl``; None writes nothing.
         force: overwrite them.
+        cache: a folder where scores are kept as they are measured, so that the same audit, stopped at any time, goes
+            on where it was, and equal measurements are made once (:mod:`equipoise.workflows.kept`; the command line
+            gives :func:`equipoise.workflows.kept.default_folder`). None keeps nothing. Nothing is kept of a model with
+            hooks or offloaded weights, nor of mitigations of your own making.
         file: how to call the intervention's file in the results; by default as it was given.
         command: what made these results, for the report.
         progress: called with the fraction done and a message.
@@ -122,7 +129,11 @@ def audit(
     texts, text_name = the_text(text, "report")
     item_draws = [draw_items(part_of_task, level) for part_of_task in heldout]
     progress(0.0, "loading the model")
-    with attach_tokens(load(source, dtype=dtype, device=device), words) as loaded:
+    ledger = Ledger()
+    with ledger.part("loading"):
+        whole = load(source, dtype=dtype, device=device)
+        ledger.kept = Kept.of(cache, whole, words)
+    with attach_tokens(whole, words) as loaded:
         for contender in contenders:
             for one, _ in contender.distinct():
                 one.check(loaded)
@@ -135,11 +146,14 @@ def audit(
         ]
         subject = Subject(loaded, asked, plain, the_seeds, contenders)
 
-        measured = _measure(subject, settings, part(progress, 0.02, 0.85))
-        runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
+        with ledger.part("measuring"):
+            measured = _measure(subject, settings, ledger, part(progress, 0.02, 0.85))
+        with ledger.part("intervals"):
+            runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
         advice = recommend(points, budgets) if contenders else None
         progress(0.95, "generating")
-        generations, sampling = _generations(subject, advice)
+        with ledger.part("generating"):
+            generations, sampling = sampled(subject, advice, ledger)
         results = Results(
             model=describe(loaded).as_dict(),
             seeds=the_seeds,
@@ -155,22 +169,32 @@ def audit(
                 "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
                 "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
                 "sampling": sampling,
+                "items": {one.questions.task.name: data_card(one.questions) for one in asked},
+                "mitigations": mitigation_cards(contenders),
+                "cost": ledger.as_dict(),
                 **({"tokens": [word.string for word in words]} if words else {}),
             },
         )
+        scores = item_scores(subject, measured) if folder is not None else None
     if folder is not None:
-        write_results(results, folder, force=force)
+        write_results(results, folder, scores=scores, force=force)
     progress(1.0, "done")
     return results
 
 
-def write_results(results: Results, folder: str | os.PathLike[str], *, force: bool = False) -> None:
-    """Write ``results.json`` and ``report.html`` into ``folder``; an existing one only with ``force``.
+def write_results(
+    results: Results, folder: str | os.PathLike[str], *, scores: str | None = None, force: bool = False
+) -> None:
+    """Write ``results.json`` and ``report.html``, and ``scores.jsonl`` if given; existing ones only with ``force``.
 
     The page is rendered before anything is written, so that a failure leaves nothing behind.
     """
     target = free_outputs(folder, OUTPUTS, force=force)
     page = render_page(results)
+    if scores is None:
+        (target / SCORES).unlink(missing_ok=True)  # of other results
+    else:
+        write_atomic(target / SCORES, scores, force=force)
     results.write(target / OUTPUTS[0], force=force)
     write_atomic(target / OUTPUTS[1], page, force=force)
 
@@ -203,7 +227,9 @@ def _settings(
     )
 
 
-def _measure(subject: Subject, settings: Sequence[Setting], report: Report) -> dict[Setting, list[Measured]]:
+def _measure(
+    subject: Subject, settings: Sequence[Setting], ledger: Ledger, report: Report
+) -> dict[Setting, list[Measured]]:
     """Every setting, the base model first; for each, one :class:`Measured` a task."""
     total = 1 + sum(len(subject.contender(str(each.mitigation)).distinct()) for each in settings)
     done = 0
@@ -214,8 +240,9 @@ def _measure(subject: Subject, settings: Sequence[Setting], report: Report) -> d
         done += 1
 
     step("measuring the base model")
-    answers = [one.questions.measure(subject.loaded, one.encoded) for one in subject.asked]
-    unsteered = dict.fromkeys(subject.seeds, subject.text.measure(subject.loaded))
+    plain = Acting(ledger)
+    answers = [one.questions.measure(subject.loaded, one.encoded, acting=plain) for one in subject.asked]
+    unsteered = dict.fromkeys(subject.seeds, subject.text.measure(subject.loaded, acting=plain))
     found = {BASE: [_measured(subject, one, unsteered) for one in answers]}
     for setting in settings:
         by_task: list[dict[int, Answers]] = [{} for _ in subject.asked]
@@ -228,7 +255,7 @@ def _measure(subject: Subject, settings: Sequence[Setting], report: Report) -> d
             if setting.keep is not None and isinstance(whole, Steering):
                 one = Steering(whole.intervention.sparsify(setting.keep))
             answers, text = measure_at(
-                subject.loaded, subject.asked, subject.text, one, setting.strength, seeds
+                subject.loaded, subject.asked, subject.text, one, setting.strength, seeds, ledger
             )
             for number, of_task in enumerate(answers):
                 by_task[number] |= of_task
@@ -256,39 +283,3 @@ def _advice(advice: Recommendation, contender: Contender) -> Advice:
         budgets=fields["budgets"],  # type: ignore[arg-type]
         extra={"certain": advice.certain},
     )
-
-
-def _generations(subject: Subject, advice: Recommendation | None) -> tuple[tuple[Generation, ...], str]:
-    """A few held-out prompts, greedy and sampled, without and with the intervention at the recommended strength."""
-    first = subject.asked[0].questions
-    rows = first.of_part("ambiguous", subject.seeds[0])
-    chosen = sample_items([first.items[row] for row in rows], count=6)
-    greedy, sampled = chosen[:3], chosen[3:]
-    steered = None
-    strength = None if advice is None else advice.strength
-    if strength:
-        steered = subject.contenders[0].mitigations[subject.seeds[0]]
-    seed = subject.seeds[0]
-    found = [
-        *generate(
-            subject.loaded,
-            [item.prompt for item in greedy],
-            images_of=[item.images for item in greedy],
-            intervention=steered,
-            strength=strength or 0.0,
-            max_new_tokens=NEW_TOKENS,
-        ),
-        *generate(
-            subject.loaded,
-            [item.prompt for item in sampled],
-            images_of=[item.images for item in sampled],
-            intervention=steered,
-            strength=strength or 0.0,
-            max_new_tokens=NEW_TOKENS,
-            temperature=TEMPERATURE,
-            seed=seed,
-        ),
-    ]
-    return tuple(
-        found
-    ), f"generations: the first {len(greedy)} greedy, the others at temperature {TEMPERATURE}, seed {seed}"

@@ -9,7 +9,8 @@ from ..methods.mitigation import Mitigation
 from ..metrics import Candidate, best_within, crossing, kl_to_base, per_occupation_bias, vertex
 from ..models import LoadedModel
 from .estimates import Measured
-from .measure import Answers, Asked, PlainText, TextMeasure, measure_text
+from .ledger import Ledger
+from .measure import Acting, Answers, Asked, PlainText, TextMeasure, measure_text
 
 # How often a strength that spends a budget is sought.
 _TRIES = 3
@@ -21,8 +22,15 @@ class Bench:
     The base model is every mitigation's strength 0.
     """
 
-    def __init__(self, loaded: LoadedModel, heldout: Asked, validation: Asked, text: PlainText) -> None:
-        self._loaded, self._text = loaded, text
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        heldout: Asked,
+        validation: Asked,
+        text: PlainText,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self._loaded, self._text, self._ledger = loaded, text, ledger
         self._asked = {"heldout": heldout, "validation": validation}
         self._answers: dict[tuple[int, float, str, int], Answers] = {}
         self._texts: dict[tuple[int, float], TextMeasure] = {}
@@ -39,6 +47,7 @@ class Bench:
         }
         if place in self._texts and not any(lacking.values()):
             return
+        acting = None if self._ledger is None else Acting(self._ledger, mitigation, strength)
         with self._attached(mitigation, strength):
             for which, wanted in lacking.items():
                 if wanted:
@@ -46,13 +55,13 @@ class Bench:
                     encoded = asked.encoded
                     if mitigation is not None and place[1]:
                         encoded = asked.questions.encode_for(self._loaded, encoded, mitigation, strength)
-                    found = asked.questions.measure(self._loaded, encoded, seeds=wanted)
+                    found = asked.questions.measure(self._loaded, encoded, seeds=wanted, acting=acting)
                     self._answers |= {(*place, which, seed): answers for seed, answers in found.items()}
             if place not in self._texts:
                 self._texts[place] = (
-                    self._text.measure(self._loaded)
+                    self._text.measure(self._loaded, acting=acting)
                     if mitigation is None or not place[1]
-                    else measure_text(self._loaded, self._text, mitigation, strength)
+                    else measure_text(self._loaded, self._text, mitigation, strength, self._ledger)
                 )
 
     def measured(

@@ -24,6 +24,8 @@ from .entries import Entry, Given, the_entries
 from .estimates import Intervals, Measured, draw_items, draw_text
 from .fits import Fits, Fitted
 from .inputs import Source, check_seeds, check_strengths, free_outputs, the_tasks, the_text, warn_of_meeting
+from .kept import Kept
+from .ledger import Ledger
 from .measure import Asked, PlainText, Questions
 from .progress import Report, part, silent
 from .runs import BASE, Contender, Setting, Subject, make_runs
@@ -57,6 +59,7 @@ def compare(
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
     resume: bool = False,
+    cache: str | os.PathLike[str] | None = None,
     command: str | None = None,
     progress: Report = silent,
 ) -> Results:
@@ -86,6 +89,7 @@ def compare(
             written as soon as they are there.
         force: overwrite them.
         resume: take up what an interrupted comparison has fitted in ``out`` already.
+        cache: as :func:`equipoise.workflows.audit` takes it.
         command: what made these results, for the report.
         progress: called with the fraction done and a message.
 
@@ -110,6 +114,7 @@ def compare(
     item_draws = draw_items(heldout, level)
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)
+    ledger = Ledger(Kept.of(cache, loaded))
     for entry in entries:
         for term in entry.terms:
             for mitigation in term.mitigations.values() if isinstance(term, Given) else ():
@@ -117,7 +122,7 @@ def compare(
     asked = Asked.of(loaded, heldout)
     plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
     intervals = Intervals(*item_draws, draw_text(plain.names, level), chosen.exhaustive)
-    bench = Bench(loaded, asked, Asked.of(loaded, validation), plain)
+    bench = Bench(loaded, asked, Asked.of(loaded, validation), plain, ledger)
 
     fitted = _fit(loaded, chosen, entries, the_seeds, fits, fit_texts, part(progress, 0.01, _FITTED))
     candidacies = [_candidacy(entry, the_seeds, fitted, grid) for entry in entries]

@@ -10,7 +10,7 @@ from ..interventions import Intervention
 from ..models import LoadedModel, load
 from ..reports import Results
 from ..tasks import Task
-from .audit import GRID, LIMIT, OUTPUTS, audit, write_results
+from .audit import GRID, LIMIT, OUTPUTS, audit
 from .fit import fit
 from .inputs import free_outputs
 from .progress import Report, part, silent
@@ -43,7 +43,7 @@ def demo(
 ) -> tuple[Intervention, Results]:
     """Fit DSO on ``pronouns``, audit it on what was held out, and write all of it into ``out``.
 
-    The folder gets ``dso.safetensors``, ``results.json`` and ``report.html``, all three at the end. Raises
+    The folder gets ``dso.safetensors``, ``results.json``, ``report.html`` and ``scores.jsonl``, all at the end. Raises
     :class:`InputError` at once if one of them exists and ``force`` is not set, or the model is not installed.
     """
     folder = free_outputs(out, (FILE, *OUTPUTS), force=force)
@@ -61,10 +61,11 @@ def demo(
         seeds=(seed,),
         target=TARGET,
         limit=limit,
+        out=folder,
+        force=force,
         file=FILE,
         command=command,
         progress=part(progress, _FIT_SHARE, 1.0),
     )
     intervention.save(folder / FILE, force=force)
-    write_results(found, folder, force=force)
     return intervention, found

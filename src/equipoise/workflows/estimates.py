@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import metrics
@@ -108,6 +108,25 @@ class Intervals:
             return ()
         shares = self.answers.group_shares(now.responses, "pro")
         return tuple(Group(name, share, share.n) for name, share in shares.items())
+
+    def strata(self, now: Measured, strata: Mapping[str, str]) -> Estimates:
+        """The stereotype gap within each stratum of the groups: of items with one group, in strata of enough groups.
+
+        Args:
+            now: what was measured.
+            strata: group -> the stratum that it belongs to, as :meth:`equipoise.tasks.Task.strata` says it.
+        """
+        found: Estimates = {}
+        for name in sorted(set(strata.values())) if _two_way(now) else ():
+            samples = [
+                one.take([len(groups) == 1 and strata.get(groups[0]) == name for groups in one.groups])
+                for one in now.responses
+            ]
+            try:
+                found[name] = self.answers.estimate(metrics.stereotype_gap, samples)
+            except TooFewClusters:
+                continue
+        return found
 
     def _tells(self, name: str) -> bool:
         return self.exhaustive or name not in _ABSTENTION

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,16 +16,22 @@ from ..metrics import UNANSWERED, Judgements, Responses, Texts
 from ..models import LoadedModel
 from ..scoring import (
     EncodedItem,
+    Journal,
     OptionScores,
     TextReference,
+    answer_tokens,
     encode_all,
     encode_passages,
+    plain_ids,
     responses,
     score_options,
     score_text,
     text_reference,
+    text_tokens,
 )
 from ..tasks import Item, Task
+from .kept import Kind, data_of
+from .ledger import Ledger
 
 Which = Literal["heldout", "validation"]
 
@@ -44,6 +51,20 @@ class Answers:
     responses: Responses
     said: Responses
     judged: Judgements | None
+
+
+@dataclass(frozen=True, eq=False)
+class Acting:
+    """What steers, and what is told about measurements with it: what they cost, and what they gave."""
+
+    ledger: Ledger
+    mitigation: Mitigation | None = None
+    strength: float = 0.0
+
+    def journal(self, kind: Kind, data: Callable[[], str]) -> Journal | None:
+        """Where the numbers of ``data`` are kept; None if they aren't."""
+        kept = self.ledger.kept
+        return None if kept is None else kept.journal(kind, data(), self.mitigation, self.strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +129,7 @@ class Questions:
         encoded: Sequence[EncodedItem],
         *,
         seeds: Sequence[int] | None = None,
+        acting: Acting | None = None,
     ) -> dict[int, Answers]:
         """Score the items with whatever steers now; what several seeds hold out is scored once.
 
@@ -115,10 +137,16 @@ class Questions:
             loaded: the model.
             encoded: what :meth:`encode` gave for it.
             seeds: of these seeds only.
+            acting: what steers now, and where that is written down; None keeps nothing.
         """
         wanted = tuple(self.rows) if seeds is None else tuple(seeds)
         needed = sorted({int(row) for seed in wanted for row in self.rows[seed]})
-        scores = score_options(loaded, [encoded[row] for row in needed])
+        asked = [encoded[row] for row in needed]
+        journal = None
+        if acting is not None:
+            acting.ledger.count(answer_tokens(asked))
+            journal = acting.journal("answers", lambda: data_of([self.items[row] for row in needed], asked))
+        scores = score_options(loaded, asked, journal=journal)
         position = {row: index for index, row in enumerate(needed)}
         return {seed: self._answers(scores, position, seed) for seed in wanted}
 
@@ -175,9 +203,22 @@ class PlainText:
         """A name for each passage: the clusters of intervals."""
         return [f"passage {number}" for number in range(self.reference.passages)]
 
-    def measure(self, loaded: LoadedModel, *, before: str = "") -> TextMeasure:
+    @property
+    def data(self) -> str:
+        """A hash of the passages' tokens."""
+        return hashlib.sha256(repr(self._passages()).encode()).hexdigest()
+
+    def _passages(self) -> list[list[int]]:
+        return [passage for batch in self.reference.batches for passage in batch.tolist()]
+
+    def measure(self, loaded: LoadedModel, *, before: str = "", acting: Acting | None = None) -> TextMeasure:
         """Score the passages with whatever steers now; see :func:`equipoise.scoring.score_text`."""
-        scores = score_text(loaded, self.reference, before=before)
+        journal = None
+        if acting is not None:
+            opening = len(plain_ids(loaded.tokenizer, before))
+            acting.ledger.count(text_tokens(self._passages(), before=opening))
+            journal = acting.journal("text", lambda: f"{self.data} {before}".strip())
+        scores = score_text(loaded, self.reference, before=before, journal=journal)
         return TextMeasure(
             Texts(scores.nll, scores.tokens, self.names), Texts(scores.kl, scores.tokens, self.names)
         )
@@ -203,24 +244,35 @@ def measure_at(
     mitigation: Mitigation,
     strength: float,
     seeds: Sequence[int],
+    ledger: Ledger | None = None,
 ) -> tuple[list[dict[int, Answers]], TextMeasure]:
     """Everything at one strength of one mitigation: the answers, one entry of ``asked`` after the other, and the text.
 
     An instruction stands before the text as it stands before a prompt that is no chat, so that it pays for what it does
     to other text like everything else.
     """
+    acting = None if ledger is None else Acting(ledger, mitigation, strength)
     with mitigation.attach(loaded, strength):
         answers = [
             one.questions.measure(
-                loaded, one.questions.encode_for(loaded, one.encoded, mitigation, strength), seeds=seeds
+                loaded,
+                one.questions.encode_for(loaded, one.encoded, mitigation, strength),
+                seeds=seeds,
+                acting=acting,
             )
             for one in asked
         ]
-        return answers, measure_text(loaded, text, mitigation, strength)
+        return answers, measure_text(loaded, text, mitigation, strength, ledger)
 
 
 def measure_text(
-    loaded: LoadedModel, text: PlainText, mitigation: Mitigation, strength: float
+    loaded: LoadedModel,
+    text: PlainText,
+    mitigation: Mitigation,
+    strength: float,
+    ledger: Ledger | None = None,
 ) -> TextMeasure:
     """The text alone; call it while the mitigation is attached at this strength."""
-    return text.measure(loaded, before=str(mitigation.rewrite("", strength)))
+    before = str(mitigation.rewrite("", strength))
+    acting = None if ledger is None else Acting(ledger, mitigation, strength)
+    return text.measure(loaded, before=before, acting=acting)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..methods.mitigation import Mitigation
 from ..metrics import OperatingPoint, best_baseline
 from ..models import LoadedModel
-from ..reports import Run
+from ..reports import Run, write_estimate
 from .estimates import Intervals, Measured
 from .measure import Asked, PlainText
 from .progress import Report
@@ -136,6 +137,14 @@ def _run(
     now, base, before = measured
     is_base = setting.mitigation is None
     contender = None if setting.mitigation is None else subject.contender(setting.mitigation)
+    strata = intervals.strata(
+        now, next(one.questions.task.strata() for one in subject.asked if one.questions.task.name == task)
+    )
+    extra: dict[str, Any] = {}
+    if len(strata) > 1:
+        extra["strata"] = {name: write_estimate(estimate) for name, estimate in strata.items()}
+    if before is not None:
+        extra["step"] = {"per_occupation_bias": intervals.bias_change(now, before).as_dict()}
     return Run(
         task=task,
         mitigation=setting.mitigation,
@@ -148,9 +157,7 @@ def _run(
         seed=seed,
         changes={} if is_base else intervals.changes(now, base),
         baseline=best_baseline(now.judged),
-        extra={}
-        if before is None
-        else {"step": {"per_occupation_bias": intervals.bias_change(now, before).as_dict()}},
+        extra=extra,
     )
 
 
