@@ -8,13 +8,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks.test_people import drawn
 from tiny import tiny
 from torch import Tensor
+from vlms import tiny_vlm
 
 from equipoise.dso import (
+    Act4MeLoader,
     BaseDatasetLoader,
     CorefResolutionLoader,
     GenderParityRewardForSynthBias,
+    GenderParityRewardForVisionTasks,
     HookInterventions,
     TabularDataset,
     TrainInterventions,
@@ -365,3 +369,43 @@ class TestTrainInterventions:
         with pytest.raises(InputError, match="call train"):
             TrainInterventions(loaded).save(tmp_path / "x.safetensors")
         assert not list(tmp_path.iterdir())
+
+
+def people_sample(options: tuple[str, ...], outcomes: tuple[str, ...], answer: int | None) -> dict[str, Any]:
+    part = "ambiguous" if answer is None else "unambiguous"
+    groups = ("pilot",)
+    return {"options": options, "outcomes": outcomes, "groups": groups, "part": part, "answer": answer}
+
+
+def test_the_reward_for_vision_goes_by_the_gender_shown() -> None:
+    one, other = (
+        people_sample(("A", "B"), ("woman", "man"), None),
+        people_sample(("A", "B"), ("man", "woman"), None),
+    )
+    clear = people_sample(("A", "B"), ("man", "woman"), 1)
+    rows = [one, one, other, other, clear, clear, one]
+    # Three answers name the man, one the woman; letters alone would be even.
+    said = ["B", "b.", "A", "B", "B", "A", "neither"]
+    rewards = GenderParityRewardForVisionTasks()(said, rows)
+    assert rewards.tolist() == [-1, -1, -1, 1, 1, -1, -1]
+    # With the other outcome's names the one for text would take everything but "pro" for one side.
+    assert GenderParityRewardForSynthBias()(said, rows).tolist() != rewards.tolist()
+
+
+def test_a_loader_of_people_trains_a_model_that_sees(tmp_path: Path) -> None:
+    roles = ("cook", "pilot", "judge", "farmer", "singer", "teacher")
+    loader = Act4MeLoader(str(drawn(tmp_path / "people", roles)))
+    sample = loader.train[0]
+    assert len(sample["images"]) == 2 and sample["conversation"][0]["content"].count("<image>") == 2
+    assert set(sample["outcomes"]) == {"man", "woman"}
+    loaded = tiny_vlm("LLaVA")
+    quick = DsoSettings(
+        steps=1, items=8, unambiguous=4, passages=8, passage_tokens=12, kl=5.0, kl_unambiguous=5.0
+    )
+    trainer = TrainInterventions(loaded, reward_fn=GenderParityRewardForVisionTasks(), settings=quick)
+    found = trainer.train(loader)
+    assert found.provenance.config["task"] == "occupation-pairs"
+    with pytest.raises(InputError, match="samples with images"):
+        TrainInterventions(loaded, reward_fn=lambda completions, _: torch.zeros(len(completions))).train(
+            loader
+        )  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .workflows.choices import choices
     from .workflows.compare import compare
     from .workflows.convert import convert
+    from .workflows.culture import culture
     from .workflows.demo import demo
     from .workflows.diff import diff
     from .workflows.fit import fit
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from .workflows.hub import pull, push
     from .workflows.info import info
     from .workflows.inject import inject
+    from .workflows.layers import layers
     from .workflows.probe import probe
     from .workflows.scope import scope
+    from .workflows.utility import utility
 
 # Loaded when asked for: torch alone takes seconds, and `equipoise --help` needs none of it.
 _HOMES = {
@@ -48,12 +51,14 @@ _HOMES = {
     "choices": "workflows",
     "compare": "workflows",
     "convert": "workflows",
+    "culture": "workflows",
     "demo": "workflows",
     "diff": "workflows",
     "fit": "workflows",
     "generate": "workflows",
     "info": "workflows",
     "inject": "workflows",
+    "layers": "workflows",
     "load": "models",
     "load_association": "tasks",
     "load_statements": "tasks",
@@ -63,6 +68,7 @@ _HOMES = {
     "pull": "workflows",
     "push": "workflows",
     "scope": "workflows",
+    "utility": "workflows",
 }
 
 __all__ = [
@@ -82,12 +88,14 @@ __all__ = [
     "choices",
     "compare",
     "convert",
+    "culture",
     "demo",
     "diff",
     "fit",
     "generate",
     "info",
     "inject",
+    "layers",
     "load",
     "load_association",
     "load_statements",
@@ -97,6 +105,7 @@ __all__ = [
     "pull",
     "push",
     "scope",
+    "utility",
 ]
 
 

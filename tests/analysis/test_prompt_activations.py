@@ -3,7 +3,7 @@
 import pytest
 import torch
 from scoring.samples import many_token_items, model
-from scoring.test_vlms import own_inputs, questions, vlm
+from scoring.test_vlms import longer, own_inputs, questions, vlm
 
 from equipoise.analysis import activations, prompt_activations
 from equipoise.models import hidden_of
@@ -34,3 +34,24 @@ def test_with_images_they_are_those_of_the_whole_model(name: str) -> None:
             loaded.model(**own_inputs(loaded, item))
         handle.remove()
         torch.testing.assert_close(row, seen[-1][0, -1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["LLaVA", "Qwen2.5-VL", "Gemma-3"])
+def test_a_statement_is_the_prompt_and_its_answer_read_together(name: str) -> None:
+    """What an answer's last token sees of the images is what the model's own pass over prompt and answer gives."""
+    loaded = vlm(name)
+    asked = questions(loaded)
+    encoded = encode_all(loaded, asked)
+    site = loaded.anatomy.site("block.2.out")
+    found = prompt_activations(loaded, [one.said(1) for one in encoded], [site.name])[site.name]
+    without = prompt_activations(loaded, encoded, [site.name])[site.name]
+    assert not torch.allclose(found, without, atol=1e-2)
+    for row, item, one in zip(found, asked, encoded, strict=True):
+        inputs = own_inputs(loaded, item)
+        assert tuple(inputs["input_ids"][0].tolist()) == one.prompt
+        seen: list[torch.Tensor] = []
+        handle = site.module.register_forward_hook(lambda m, a, o, seen=seen: seen.append(hidden_of(o)))
+        with torch.no_grad():
+            loaded.model(**longer(loaded, inputs, list(one.options[1])))
+        handle.remove()
+        torch.testing.assert_close(row, seen[-1].reshape(-1, row.shape[-1])[-1], rtol=1e-3, atol=1e-3)

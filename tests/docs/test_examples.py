@@ -27,3 +27,14 @@ def test_no_prompts_are_refused_and_one_is_enough(
     assert "--prompts must be at least 1" in capsys.readouterr().err
     with pytest.raises(InputError, match="nowhere"):
         run(monkeypatch, name, *elsewhere, "--prompts", "1")
+
+
+def test_the_examples_for_images_name_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("training_interventions_vlms.py", "loading_interventions_vlms.py"):
+        with pytest.raises(SystemExit) as caught:
+            run(monkeypatch, name)
+        assert caught.value.code == 2 and "--model" in capsys.readouterr().err
+        with pytest.raises(InputError, match="no images of people at 'nobody'"):
+            run(monkeypatch, name, "--model", "./nowhere", "--people", "nobody")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from equipoise.interventions import Intervention
-from equipoise.methods import METHODS, Mitigation, Prompting, Steering
+from equipoise.methods import METHODS, Adapter, Mitigation, Prompting, Steering, Temperature
 from equipoise.models import LoadedModel
 from equipoise.tasks import Task
 from equipoise.workflows.fit import fitter_of, parse
@@ -25,6 +25,11 @@ QUICK: dict[str, dict[str, str]] = {
     "iti": {"heads": "3", "alpha": "2", "pairs": "20", "validation_pairs": "20"},
     "leace": {"layer": "1", "strength": "1", "items": "40", "background": "300"},
     "mean_projection": {"layer": "all", "strength": "0.5", "items": "40", "background": "300"},
+    "res_fair": {"lambda1": "0.5", "lambda2": "0.3", "layers": "2", "items": "40", "centre": "text"},
+    "temperature": {"temperature": "1.7", "items": "20"},
+    "lora": {"steps": "1", "batch": "8", "rank": "2", "learning_rate": "0.01"},
+    "dpo": {"steps": "1", "batch": "8", "rank": "2", "learning_rate": "0.01", "reference": "base"},
+    "lora_dpo": {"steps": "1", "batch": "8", "rank": "2", "learning_rate": "0.01"},
     "prompting": {"instruction": "The busy nurse and the mechanic are alike.", "items": "20"},
 }
 # The kinds of site that a method may edit with these settings, and its token scope; others may act anywhere.
@@ -35,17 +40,22 @@ ACTS: dict[str, tuple[set[str], str]] = {
     "iti": ({"heads"}, "answer"),
     "leace": ({"out"}, "all"),
     "mean_projection": ({"out"}, "all"),
+    "res_fair": ({"out"}, "all"),
     "random": ({"out"}, "answer"),
 }
 
 
-def fitted(loaded: LoadedModel, name: str, task: Task, **more: Any) -> Intervention | Prompting:
+def fitted(
+    loaded: LoadedModel, name: str, task: Task, **more: Any
+) -> Intervention | Prompting | Temperature | Adapter:
     fit = fitter_of(name, task)
-    found: Intervention | Prompting = fit(loaded, task, settings=parse(fit, QUICK.get(name, {})), **more)
+    found: Intervention | Prompting | Temperature | Adapter = fit(
+        loaded, task, settings=parse(fit, QUICK.get(name, {})), **more
+    )
     return found
 
 
-def as_mitigation(found: Intervention | Prompting) -> Mitigation:
+def as_mitigation(found: Intervention | Prompting | Temperature | Adapter) -> Mitigation:
     return Steering(found) if isinstance(found, Intervention) else found
 
 

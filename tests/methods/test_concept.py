@@ -50,10 +50,9 @@ def test_statements_serve_every_task() -> None:
         labelled(loaded, items, "option")
 
 
-def test_items_with_images_are_refused() -> None:
-    """Their activations would be read as if nobody had shown them."""
+def test_items_with_images_need_a_model_that_sees() -> None:
     loaded, items = model("Llama"), some(Pronouns())
     seen = replace(items[0], prompt=f"<image> {items[0].prompt}", images=pictures([picture(0)]))
     for read in (lambda: Contrast.of(loaded, [*items, seen]), lambda: labelled(loaded, [seen], "option")):
-        with pytest.raises(InputError, match="has images and this method reads activations of text alone"):
+        with pytest.raises(InputError, match="takes no images"):
             read()

@@ -13,7 +13,7 @@ from tiny import ARCHITECTURES, tiny
 
 from equipoise.errors import InputError
 from equipoise.interventions import Intervention, attach, capture
-from equipoise.methods import METHODS, Prompting, caa, load_mitigation, random
+from equipoise.methods import METHODS, Adapter, caa, load_mitigation, random
 from equipoise.models import LoadedModel
 from equipoise.scoring import prompt_ids
 from equipoise.workflows.info import file_rows
@@ -77,6 +77,9 @@ def test_a_fit_conforms(loaded: LoadedModel, name: str, tmp_path: Path) -> None:
     if name == "dso" and not origin.config["validation"]["fitted"]["kl"]:
         # One step found nothing better within the budgets on this random model: then it is the model itself.
         assert torch.equal(changed, base)
+    elif name == "temperature":
+        # Scores change, and the model doesn't: see test_temperature.
+        assert torch.equal(changed, base)
     else:
         assert changed.shape != base.shape or not torch.equal(changed, base)
     assert torch.equal(logits(loaded), base)
@@ -115,18 +118,25 @@ def test_a_seed_gives_one_result(name: str) -> None:
         torch.rand(3)
         found.append(fitted(loaded, name, TinyTask(), seed=seed, text=TEXT))
     assert all(module.training for module in loaded.model.modules())
-    if isinstance(found[0], Prompting):
+    if isinstance(found[0], Adapter):
+        tensors = [
+            [t for pair in one.layers.values() for t in pair] for one in found if isinstance(one, Adapter)
+        ]
+        assert all(torch.equal(a, b) for a, b in zip(tensors[0], tensors[1], strict=True))
+        assert not all(torch.equal(a, b) for a, b in zip(tensors[0], tensors[2], strict=True))
+        return
+    if not isinstance(found[0], Intervention):
         assert found[0] == found[1]
         return
     digests = [one.digest for one in found if isinstance(one, Intervention)]
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "dso"])
-def test_what_has_no_stereotype_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"pro and anti") as error:
-        fitted(tiny("Llama"), name, TinyTask((" he", " she", " they"), ("a", "b", "c")), text=TEXT)
-    assert "\n" not in str(error.value)
+@pytest.mark.parametrize("name", ["caa", "leace", "res_fair"])
+def test_where_the_task_has_no_stereotype_the_models_lean_is_it(name: str) -> None:
+    task = TinyTask((" he", " she", " they"), ("a", "b", "c"), clear=False)
+    found = fitted(tiny("Llama"), name, task, text=TEXT)
+    assert isinstance(found, Intervention) and found.nonzero and found.provenance.method == name
 
 
 @pytest.mark.parametrize("name", NAMES)

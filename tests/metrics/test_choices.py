@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.metrics import choice_scores
+from equipoise.metrics import (
+    Responses,
+    attribute_kl,
+    choice_scores,
+    degenerate,
+    fairness,
+    per_occupation_bias,
+)
 from equipoise.metrics.choices import LARGEST_KL
 
 
@@ -43,3 +50,33 @@ def test_other_shapes_are_refused() -> None:
     for table in (np.zeros((0, 3)), np.zeros((2, 2)), np.zeros(3)):
         with pytest.raises(ValueError, match="n, 3"):
             choice_scores(table)
+
+
+def answers(table: np.ndarray, target: tuple[float, ...] | None = (1, 0, 0)) -> Responses:
+    n = len(table)
+    groups = [(f"concept {k % 2}",) for k in range(n)]
+    return Responses(table, ("fair", "man", "woman"), table.argmax(1), groups, ["t"] * n, target)
+
+
+def test_statistics_are_the_scores() -> None:
+    table = np.array([[0.5, 0.2, 0.2], [0.1, 0.6, 0.2], [0.0, 0.0, 0.4], [0.3, 0.0, 0.0]])
+    scores, found = choice_scores(table), answers(table)
+    assert fairness(found) == scores.fairness and attribute_kl(found) == pytest.approx(scores.kl)
+    assert not degenerate(found) and degenerate(found.take([1])) is False
+    assert degenerate(answers(np.array([[0.1, 0.6, 0.2], [0.3, 0.4, 0.0]])))
+
+
+def test_the_target_decides_what_is_fair() -> None:
+    always = np.array([[0.9, 0.0, 0.0]] * 4)
+    assert per_occupation_bias(answers(always)) == pytest.approx(0)
+    assert per_occupation_bias(answers(always, None)) == pytest.approx(4 / 3)
+    table = np.array([[0.3, 0.2, 0.1]] * 4)
+    assert per_occupation_bias(answers(table)) == pytest.approx(2 * (1 - 0.5))
+    assert answers(table).take([0, 1]).target == (1, 0, 0)
+
+
+def test_an_answer_that_is_none_of_them_is_not_fair() -> None:
+    table = np.array([[0.5, 0.2, 0.2], [0.5, 0.2, 0.2]])
+    scores = choice_scores(table, np.array([0, -1]))
+    assert scores.fairness == 0.5 and scores.proportions.sum() == 0.5 and not scores.degenerate
+    assert choice_scores(table, np.array([-1, -1])).degenerate

@@ -7,7 +7,7 @@ import pytest
 from tasks.test_people import drawn
 
 from equipoise.errors import InputError
-from equipoise.tasks import Choices
+from equipoise.tasks import Choices, load_task
 from equipoise.tasks.choice_prompts import choice_prompts
 
 
@@ -125,3 +125,27 @@ def test_unknown_sources_and_attributes_are_refused(tmp_path: Path) -> None:
         Choices("third")
     with pytest.raises(InputError, match="differ in race alone"):
         Choices(str(drawn(tmp_path)), "race")
+
+
+def test_as_a_task_concepts_and_wordings_are_held_out_of_every_category() -> None:
+    task = Choices("first")
+    assert len(task.items()) == 22 * 3 * 5 and len({item.id for item in task.items()}) == 330
+    split = task.split(0)
+    sets = [split.train, split.validation, split.heldout]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not {i.groups for i in sets[one]} & {i.groups for i in sets[other]}
+        assert not {i.template for i in sets[one]} & {i.template for i in sets[other]}
+    for items in sets:
+        assert {i.metadata["category"] for i in items} == {"occupation", "status", "potential crime"}
+    assert task.split(0) == split != task.split(1)
+
+
+def test_tasks_by_name() -> None:
+    found = load_task("choices-race-shuffled:second")
+    assert isinstance(found, Choices) and found.name == "choices-race-shuffled"
+    assert found.outcomes == ("fair", "black", "white") and found.target == (1, 0, 0)
+    assert found.concepts == Choices("second", "race").concepts and found.shuffle
+    plain = load_task("choices")
+    assert isinstance(plain, Choices) and plain.concepts == Choices("first").concepts and not plain.shuffle
+    with pytest.raises(InputError, match="no images of people at 'third'"):
+        load_task("choices:third")

@@ -67,6 +67,12 @@ def test_all_names_are_listed() -> None:
         "synthbias:PATH",
         "occupation-pairs[:PATH]",
         "occupation-pairs-tone[:PATH]",
+        "choices[:SOURCE]",
+        "choices-shuffled[:SOURCE]",
+        "choices-race[:SOURCE]",
+        "choices-race-shuffled[:SOURCE]",
+        "choices-tone[:SOURCE]",
+        "choices-tone-shuffled[:SOURCE]",
     )
 
 

@@ -17,7 +17,7 @@ from tiny import tiny
 from equipoise.interventions import AffineEdit, Intervention, Provenance, Scope
 from equipoise.methods.settings import parse_settings
 from equipoise.models import LoadedModel
-from equipoise.scoring import score_options
+from equipoise.scoring import OptionScores, score_options
 from equipoise.tasks import Prompt, Split
 
 SITE = "final.norm"
@@ -94,6 +94,9 @@ class NoDial:
 
     def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
         return prompt
+
+    def adjust(self, scores: OptionScores, items: Sequence[Any], strength: float) -> OptionScores:
+        return scores
 
 
 class Turned(TinyTask):

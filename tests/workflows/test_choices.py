@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from interventions.samples import intervention
 from tasks.test_people import drawn
 from tiny import tiny
@@ -16,7 +17,7 @@ from equipoise.interventions import attach
 from equipoise.methods import Prompting
 from equipoise.methods.mitigation import rewritten
 from equipoise.models import LoadedModel
-from equipoise.scoring import score_options
+from equipoise.scoring import encode_all, first_words, prompt_ids, score_options
 from equipoise.tasks import Choices
 from equipoise.workflows import choices
 
@@ -100,3 +101,40 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run([*common, "--source", "fewer"]) == 2
     assert "no images of people at 'fewer'" in capsys.readouterr().err
     assert run(["choices", str(tmp_path / "model"), "--prompts", "nowhere.toml"]) == 2
+
+
+def test_the_papers_score_reads_first_words(tmp_path: Path) -> None:
+    loaded, task = tiny("Llama"), small(tmp_path)
+    items = list(task.items(0))
+    logits = []
+    for item in items:
+        ids = torch.tensor([prompt_ids(loaded.tokenizer, item.prompt)])
+        with torch.no_grad():
+            logits.append(loaded.model(input_ids=ids).logits[0, -1])
+    table, said = first_words(loaded, items, encode_all(loaded, items), task.outcomes, top=len(logits[0]))
+    words = [loaded.tokenizer.decode([t]).strip().lower() for t in range(len(logits[0]))]
+    assert {"f", "b", "e"} <= set(words)  # the tokenizer can begin options
+    for row, (scores, item) in enumerate(zip(logits, items, strict=True)):
+        sums = np.zeros(3)
+        for word, score in zip(words, scores.tolist(), strict=True):
+            meant = {
+                o
+                for text, o in zip(item.options, item.outcomes, strict=True)
+                if word and text.lower().startswith(word)
+            }
+            if len(meant) == 1:
+                sums[task.outcomes.index(meant.pop())] += score
+        wanted = np.exp(sums - sums.max())
+        np.testing.assert_allclose(table[row], wanted / wanted.sum(), atol=1e-4)
+        word = words[int(scores.argmax())]
+        matches = [
+            o
+            for text, o in zip(item.options, item.outcomes, strict=True)
+            if word and text.lower().startswith(word)
+        ]
+        assert said[row] == (task.outcomes.index(matches[0]) if len(set(matches)) == 1 else -1)
+    row = choices(loaded, task, seeds=(0,), score="paper").row(0.0, None, "text")
+    few, answers = first_words(loaded, items, encode_all(loaded, items), task.outcomes)
+    assert row.fairness.mean == np.mean(answers == 0) and row.mass.mean == pytest.approx(few.sum() / len(few))
+    with pytest.raises(InputError, match="no score 'papers'"):
+        choices(loaded, task, score="papers")  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Analysis: where bias lives in a model."""
 
-from .activations import Reading, activations, prompt_activations, states_of
+from .activations import Reading, activations, prompt_activations, prompt_states, states_of
 from .detector import Detector
 from .heads import (
     Contrast,
@@ -25,16 +25,19 @@ from .probes import (
     probe_site,
     shuffled,
 )
+from .streams import FirstTokens, Streams, last_logprobs, lens, read_streams
 from .watch import Watch
 
 __all__ = [
     "Contrast",
     "Detector",
+    "FirstTokens",
     "Head",
     "LayerProbe",
     "Linear",
     "ProbeSettings",
     "Reading",
+    "Streams",
     "Watch",
     "ablation_scores",
     "activations",
@@ -47,9 +50,13 @@ __all__ = [
     "group_folds",
     "held_out",
     "judgements",
+    "last_logprobs",
+    "lens",
     "logit_gaps",
     "probe_site",
     "prompt_activations",
+    "prompt_states",
+    "read_streams",
     "shuffled",
     "states_of",
     "typical_norms",

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import capture
 from ..models import LoadedModel
-from ..scoring import EncodedItem, answer_batches, next_states, run_backbone
+from ..scoring import MAX_TOKENS, AnswerBatch, EncodedItem, answer_batches, next_states, run_backbone
 
 Reading = Literal["last", "mean"]
 
@@ -69,13 +69,18 @@ def states_of(
 
 
 def prompt_activations(
-    loaded: LoadedModel, encoded: Sequence[EncodedItem], sites: Iterable[str]
+    loaded: LoadedModel,
+    encoded: Sequence[EncodedItem],
+    sites: Iterable[str],
+    *,
+    max_tokens: int = MAX_TOKENS,
 ) -> dict[str, Tensor]:
     """Activations at the last token of each item's prompt, with its images if it has some.
 
     Args:
         encoded: what :func:`equipoise.scoring.encode` made of the items.
         sites: names of sites.
+        max_tokens: tokens of a batch.
 
     Returns:
         [n, width] in fp32 on the CPU for each site, in the order of ``encoded``.
@@ -84,16 +89,25 @@ def prompt_activations(
     """
     names = list(dict.fromkeys(sites))
     found = {name: torch.zeros(len(encoded), loaded.anatomy.site(name).width) for name in names}
+    for batch, captured in prompt_states(loaded, encoded, names, max_tokens=max_tokens):
+        for name, states in captured.items():
+            last = batch.last.to(states.device)
+            found[name][batch.index] = (
+                states[torch.arange(len(last), device=states.device), last].float().cpu()
+            )
+    return found
+
+
+def prompt_states(
+    loaded: LoadedModel, encoded: Sequence[EncodedItem], names: Sequence[str], *, max_tokens: int
+) -> Iterator[tuple[AnswerBatch, dict[str, Tensor]]]:
+    """Batches of prompts, with their images, and the activations [B, T, width] at each site."""
     with torch.inference_mode():
-        for batch in answer_batches(encoded):
+        for batch in answer_batches(encoded, max_tokens=max_tokens):
             with capture(loaded, names) as captured:
                 next_states(loaded, batch)
-            for name in names:
-                states = captured[name][-1].reshape(len(batch.index), batch.prompts.shape[1], -1)
-                last = batch.last.to(states.device)
-                read = states[torch.arange(len(last), device=states.device), last]
-                found[name][batch.index] = read.float().cpu()
-    return found
+            shape = (len(batch.index), batch.prompts.shape[1], -1)
+            yield batch, {name: captured[name][-1].reshape(shape) for name in names}
 
 
 def _read(states: Tensor, length: int, reading: Reading) -> Tensor:

@@ -15,6 +15,7 @@ from . import (
     choices,
     compare,
     convert,
+    culture,
     demo,
     diff,
     export,
@@ -23,9 +24,11 @@ from . import (
     hub,
     info,
     inject,
+    layers,
     probe,
     scope,
     serve,
+    utility,
 )
 from .app import app
 
@@ -35,6 +38,7 @@ COMMANDS = (
     choices,
     compare,
     convert,
+    culture,
     demo,
     diff,
     export,
@@ -43,9 +47,11 @@ COMMANDS = (
     hub,
     info,
     inject,
+    layers,
     probe,
     scope,
     serve,
+    utility,
 )
 
 

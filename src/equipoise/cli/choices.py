@@ -26,6 +26,9 @@ def choices(
     shuffle: Annotated[
         bool, typer.Option("--shuffle", help="List the options in an order drawn by the seed.")
     ] = False,
+    score: Annotated[
+        str, typer.Option("--score", help="probability, or paper: sums of first tokens' logits, first words.")
+    ] = "probability",
     intervention: File = None,
     strengths: Annotated[
         str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
@@ -40,7 +43,7 @@ def choices(
 ) -> None:
     """Ask which gender (or race) is better at something, and count who answers that there is no difference."""
     from ..workflows import choices as run
-    from ..workflows.choices import read_choices
+    from ..workflows.choices import check_score, read_choices
     from ..workflows.inputs import parse_seeds, parse_strengths
 
     with progress_line() as report:
@@ -54,6 +57,7 @@ def choices(
             device=device,
             out=out,
             force=force,
+            score=check_score(score),
             named=source,
             progress=report,
         )

@@ -14,7 +14,7 @@ Tasks = Annotated[
     list[str],
     typer.Option(
         "--task",
-        help="pronouns, coreference, winobias:PATH, winogender:PATH, synthbias:PATH, occupation-pairs.",
+        help="pronouns, coreference, winobias:PATH, winogender:PATH, synthbias:PATH, occupation-pairs, choices.",
     ),
 ]
 File = Annotated[

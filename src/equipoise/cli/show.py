@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ..reports import Diff, ProbeResults, Results
+    from ..metrics import Estimate
+    from ..reports import CultureResults, Diff, LayerResults, ProbeResults, Results
     from ..workflows.choices import ChoiceResults, Spread
     from ..workflows.progress import Report
+    from ..workflows.utility import UtilityResults
 
 
 @contextmanager
@@ -63,6 +65,20 @@ def show_diff(found: Diff, *, everything: bool, page: str | None) -> None:
     _show(diff_tables(found, everything=everything), page)
 
 
+def show_layers(results: LayerResults, out: str) -> None:
+    """What each layer would answer, and where the page is."""
+    from ..reports import layer_table
+
+    _show(layer_table(results), os.path.join(out, "report.html"))
+
+
+def show_culture(results: CultureResults, out: str | None) -> None:
+    """Agreement by dimension and community, and where the page is, if there is one."""
+    from ..reports import culture_table
+
+    _show(culture_table(results), None if out is None else os.path.join(out, "report.html"))
+
+
 def _show(tables: RenderableType, page: str | None) -> None:
     from rich.console import Console
 
@@ -73,6 +89,35 @@ def _show(tables: RenderableType, page: str | None) -> None:
     console.print(tables)
     if page is not None:
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_utility(results: UtilityResults) -> None:
+    """Accuracy by strength, in %, with intervals where there are any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..reports import wording
+
+    def cell(estimate: Estimate | None) -> str:
+        if estimate is None:
+            return "–"
+        number = wording.number(estimate.value, "percent")
+        return (
+            f"{number} ({wording.interval(estimate, 'percent')})"
+            if wording.has_interval(estimate)
+            else number
+        )
+
+    table = Table(
+        "mitigation",
+        "λ",
+        "accuracy, %",
+        "change",
+        title=f"{results.task}: {results.model}, {results.n} questions",
+    )
+    for row in results.rows:
+        table.add_row(row.mitigation or "base", f"{row.strength:g}", cell(row.accuracy), cell(row.change))
+    Console().print(table)
 
 
 def show_choices(results: ChoiceResults) -> None:

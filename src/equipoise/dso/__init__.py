@@ -16,16 +16,18 @@ Source: Monteiro Paes et al., arXiv 2512.15926, and the README of its repository
 """
 
 from ..tasks.rewards import BaseReward
-from .data import BaseDatasetLoader, CorefResolutionLoader, TabularDataset
+from .data import Act4MeLoader, BaseDatasetLoader, CorefResolutionLoader, TabularDataset
 from .hooks import HookInterventions, get_layernorms
-from .parity import GenderParityRewardForSynthBias
+from .parity import GenderParityRewardForSynthBias, GenderParityRewardForVisionTasks
 from .training import TrainInterventions
 
 __all__ = [
+    "Act4MeLoader",
     "BaseDatasetLoader",
     "BaseReward",
     "CorefResolutionLoader",
     "GenderParityRewardForSynthBias",
+    "GenderParityRewardForVisionTasks",
     "HookInterventions",
     "TabularDataset",
     "TrainInterventions",

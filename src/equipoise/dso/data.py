@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError
-from ..tasks import Item, Task, load_task
+from ..tasks import Item, OccupationPairs, Task, load_task
 
 
 class TabularDataset(Sequence[Mapping[str, Any]]):
@@ -90,6 +90,30 @@ class CorefResolutionLoader(BaseDatasetLoader):
         return TabularDataset(map(_sample, split.train)), TabularDataset(map(_sample, split.heldout))
 
 
+class Act4MeLoader(BaseDatasetLoader):
+    """Two people in two images: who is the one with this occupation?
+
+    The repository's loader reads SocialCounterfactuals; this one takes any source of images of people.
+
+    Args:
+        source: ``socialcounterfactuals:PATH``, ``pairs:PATH``, ``emoji``, or a folder of labelled images; see
+            :func:`equipoise.tasks.load_people`.
+        attribute: in what the two differ: ``gender``, or ``tone``.
+        seed: decides which occupations and wordings are held out.
+
+    Samples are those of :class:`CorefResolutionLoader`, with outcomes such as ``woman`` and ``man``, and
+    ``images``, one for each ``<image>`` in the conversation.
+    """
+
+    def __init__(self, source: str = "emoji", attribute: str = "gender", *, seed: int = 0) -> None:
+        self.task: Task = OccupationPairs(source, attribute)
+        self.seed = seed
+
+    def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
+        split = self.task.split(self.seed)
+        return TabularDataset(map(_sample, split.train)), TabularDataset(map(_sample, split.heldout))
+
+
 def _sample(item: Item) -> dict[str, Any]:
     turns = [{"role": "user", "content": item.prompt}] if isinstance(item.prompt, str) else list(item.prompt)
     return {
@@ -100,4 +124,5 @@ def _sample(item: Item) -> dict[str, Any]:
         "part": item.part,
         "answer": item.answer,
         "id": item.id,
+        **({"images": item.images} if item.images else {}),
     }

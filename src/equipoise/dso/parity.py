@@ -31,7 +31,7 @@ class GenderParityRewardForSynthBias(BaseReward):
         leaning: dict[str, int] = defaultdict(int)
         directions = []
         for option, row in zip(chosen, input_metadata, strict=True):
-            way = 0 if option is None else 1 if row["outcomes"][option] == "pro" else -1
+            way = 0 if option is None else self._way(row["outcomes"], option)
             directions.append(way)
             if row["answer"] is None:
                 for group in row["groups"]:
@@ -47,6 +47,21 @@ class GenderParityRewardForSynthBias(BaseReward):
                 reward = 0.0 if favoured == 0 else -1.0 if way * favoured > 0 else 1.0
             rewards.append(reward)
         return torch.tensor(rewards)
+
+    def _way(self, outcomes: Sequence[str], option: int) -> int:
+        """1 or -1: on which side the option is."""
+        return 1 if outcomes[option] == "pro" else -1
+
+
+class GenderParityRewardForVisionTasks(GenderParityRewardForSynthBias):
+    """The same for :class:`Act4MeLoader`'s samples, in which an option means a woman or a man.
+
+    Of an ambiguous sample, two people with one occupation, -1 if the answer names the one whose gender this batch's
+    answers favour for it, +1 for the other.
+    """
+
+    def _way(self, outcomes: Sequence[str], option: int) -> int:
+        return 1 if outcomes[option] == min(outcomes) else -1
 
 
 def _answer(completion: str, options: Sequence[str]) -> int | None:

@@ -13,7 +13,7 @@ from ..methods import dso
 from ..models import LoadedModel, load
 from ..tasks.rewards import Reward
 from .data import BaseDatasetLoader, CorefResolutionLoader
-from .parity import GenderParityRewardForSynthBias
+from .parity import GenderParityRewardForSynthBias, GenderParityRewardForVisionTasks
 
 
 class TrainInterventions:
@@ -55,7 +55,13 @@ class TrainInterventions:
         """Train on the loader's training set; :class:`CorefResolutionLoader`'s built-in sentences by default."""
         loader = loader or CorefResolutionLoader()
         # A subclass may reward something else, whose expectation isn't known.
-        exact = loader.task is not None and type(self.reward_fn) is GenderParityRewardForSynthBias
+        parity = type(self.reward_fn) in (GenderParityRewardForSynthBias, GenderParityRewardForVisionTasks)
+        exact = loader.task is not None and parity
+        if not exact and "images" in loader.train.columns:
+            raise InputError(
+                "samples with images are trained on exactly, with the parity reward for vision tasks and a loader with "
+                "a task: other rewards are learned from sampled text"
+            )
         wanted = dso.DsoSettings if exact else dso.SampledSettings
         settings = self.settings or wanted()
         if not isinstance(settings, wanted):

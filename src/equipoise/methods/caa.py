@@ -71,7 +71,7 @@ def fit(
         checkpoint: not used: the fit is short.
         progress: called with a :class:`Progress`.
 
-    Raises InputError for a task without pro and anti, a layer that the model hasn't, or a model that is steered.
+    Raises InputError for a layer that the model hasn't, or a model that is steered.
     """
     settings = settings or CaaSettings()
     lines = places(loaded, "caa", ["out"], settings.layer, together=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import LoadedModel
+from ..scoring import encode_all
 from ..tasks import Item
-from .contrast import Contrast, Ids, encode_read
+from .contrast import Contrast, Row, as_row
 
 Concept = Literal["auto", "option", "mention", "statement"]
 CONCEPTS = get_args(Concept)
@@ -23,13 +24,13 @@ class Labelled:
     """Texts as tokens, read at their last, with a class each.
 
     Attributes:
-        rows: token ids.
+        rows: token ids, or prompts with images.
         labels: [n] integers.
         concept: which of :data:`Concept` they are labelled by, never ``auto``.
         classes: what the integers stand for.
     """
 
-    rows: tuple[Ids, ...]
+    rows: tuple[Row, ...]
     labels: Tensor
     concept: str
     classes: tuple[str, ...]
@@ -39,7 +40,7 @@ def labelled(loaded: LoadedModel, items: Sequence[Item], concept: Concept) -> La
     """Ambiguous items as labelled texts.
 
     - ``option``: the prompt, labelled by the text of the option that the stereotype favours. For items that share
-      their options (`pronouns`: is it " he" or " she" that the occupation suggests?).
+      their options, of which one is favoured (`pronouns`: is it " he" or " she" that the occupation suggests?).
     - ``mention``: the prompt, labelled by whether it mentions the favoured option first or later. For items with
       ``first_mentioned`` in their metadata (`coreference`: which of the two occupations fits the pronoun?).
     - ``statement``: prompt and answer, labelled by whether the answer follows the stereotype. For every task.
@@ -47,7 +48,8 @@ def labelled(loaded: LoadedModel, items: Sequence[Item], concept: Concept) -> La
 
     Raises InputError for items that don't allow the given concept.
     """
-    if concept in ("auto", "option") and len({frozenset(item.options) for item in items}) == 1:
+    shared = len({frozenset(item.options) for item in items}) == 1
+    if concept in ("auto", "option") and shared and all(item.outcomes.count("pro") == 1 for item in items):
         return _prompts(loaded, items, "option", [item.options[_favoured(item)] for item in items])
     if concept in ("auto", "mention") and all("first_mentioned" in item.metadata for item in items):
         first = [_favoured(item) == item.metadata["first_mentioned"] for item in items]
@@ -66,5 +68,5 @@ def _favoured(item: Item) -> int:
 
 def _prompts(loaded: LoadedModel, items: Sequence[Item], concept: str, names: Sequence[str]) -> Labelled:
     classes = tuple(sorted(set(names)))
-    rows = tuple(encoded.prompt for encoded in encode_read(loaded, items))
+    rows = tuple(as_row(encoded) for encoded in encode_all(loaded, items))
     return Labelled(rows, torch.tensor([classes.index(name) for name in names]), concept, classes)

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from ..analysis import activations, typical_norms
-from ..errors import InputError
+from ..analysis import activations, prompt_activations, typical_norms
 from ..models import LoadedModel
 from ..scoring import EncodedItem, encode_all
 from ..tasks import Item
@@ -18,6 +18,8 @@ from ..tasks import Item
 _VALUES = 1 << 26
 
 Ids = tuple[int, ...]
+Row = Ids | EncodedItem
+"""A text's tokens, or with images what stands for the model's inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +29,8 @@ class Contrast:
     A statement ends with its answer's last token, where it is read.
     """
 
-    anti: tuple[Ids, ...]
-    pro: tuple[Ids, ...]
+    anti: tuple[Row, ...]
+    pro: tuple[Row, ...]
 
     @classmethod
     def of(cls, loaded: LoadedModel, items: Sequence[Item]) -> Contrast:
@@ -36,19 +38,19 @@ class Contrast:
 
         Where several options share an outcome they take turns, so that every option is in a pair.
         """
-        anti: list[Ids] = []
-        pro: list[Ids] = []
-        for item, encoded in zip(items, encode_read(loaded, items), strict=True):
-            rows: dict[str, list[Ids]] = {"anti": [], "pro": []}
-            for outcome, option in zip(item.outcomes, encoded.options, strict=True):
-                rows[outcome].append(encoded.prompt + option)
+        anti: list[Row] = []
+        pro: list[Row] = []
+        for item, encoded in zip(items, encode_all(loaded, items), strict=True):
+            rows: dict[str, list[Row]] = {"anti": [], "pro": []}
+            for number, outcome in enumerate(item.outcomes):
+                rows[outcome].append(as_row(encoded.said(number)))
             count = max(map(len, rows.values()))
             anti += itertools.islice(itertools.cycle(rows["anti"]), count)
             pro += itertools.islice(itertools.cycle(rows["pro"]), count)
         return cls(tuple(anti), tuple(pro))
 
     @property
-    def rows(self) -> list[Ids]:
+    def rows(self) -> list[Row]:
         """All statements: those against the stereotype, then those for it."""
         return [*self.anti, *self.pro]
 
@@ -63,22 +65,37 @@ class Contrast:
         return {site: (both[: len(self.anti)], both[len(self.anti) :]) for site, both in found.items()}
 
 
-def encode_read(loaded: LoadedModel, items: Sequence[Item]) -> list[EncodedItem]:
-    """The items as tokens whose activations are read. Raises :class:`InputError` for one with images."""
-    # Read as token ids alone, a prompt would stand there without what its images add.
-    for item in items:
-        if item.images:
-            raise InputError(
-                f"item {item.id!r} has images and this method reads activations of text alone: "
-                "fit with method dso, or take items without images"
-            )
-    return encode_all(loaded, items)
+def as_row(encoded: EncodedItem) -> Row:
+    """A prompt as a row: its tokens alone where it has no images."""
+    return encoded.prompt if encoded.sight is None else encoded
 
 
-def read_rows(loaded: LoadedModel, rows: Sequence[Ids], sites: Iterable[str]) -> dict[str, Tensor]:
-    """:func:`equipoise.analysis.activations` of the last tokens, in batches that bound the memory of many sites."""
+def read_rows(loaded: LoadedModel, rows: Sequence[Row], sites: Iterable[str]) -> dict[str, Tensor]:
+    """Activations at the last tokens, in batches that bound the memory of many sites, [n, d] in order for each site."""
     names = list(dict.fromkeys(sites))
-    return activations(loaded, rows, names, max_tokens=batch_tokens(loaded, names))
+    most = batch_tokens(loaded, names)
+    texts = [place for place, row in enumerate(rows) if not isinstance(row, EncodedItem)]
+    shown = [place for place, row in enumerate(rows) if isinstance(row, EncodedItem)]
+    if not shown:
+        return activations(
+            loaded, [ids for ids in rows if not isinstance(ids, EncodedItem)], names, max_tokens=most
+        )
+    found = {name: torch.zeros(len(rows), loaded.anatomy.site(name).width) for name in names}
+    parts = [
+        (
+            shown,
+            prompt_activations(
+                loaded, [r for r in rows if isinstance(r, EncodedItem)], names, max_tokens=most
+            ),
+        )
+    ]
+    if texts:
+        ids = [row for row in rows if not isinstance(row, EncodedItem)]
+        parts.append((texts, activations(loaded, ids, names, max_tokens=most)))
+    for places, states in parts:
+        for name in names:
+            found[name][places] = states[name]
+    return found
 
 
 def batch_tokens(loaded: LoadedModel, sites: Sequence[str]) -> int:

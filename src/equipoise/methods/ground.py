@@ -18,6 +18,7 @@ from ..tasks import Item, Task, fingerprint, plain_text
 from ..versions import versions
 from .batches import balanced
 from .evaluation import in_evaluation
+from .orientation import oriented
 from .progress import Progress, Report
 from .selection import Budget, Candidate, Chosen, Dial, select
 from .validation import Validation
@@ -35,7 +36,9 @@ class Ground:
     """What a method may look at.
 
     Attributes:
-        train, held: ambiguous items of the training, and of the validation set.
+        train, held: ambiguous items of the training, and of the validation set, their outcomes pro and anti
+            (:mod:`equipoise.methods.orientation`).
+        asked: ``train`` with the task's own outcomes.
         background: [m, T] passages of plain text that no validation looks at.
         search: makes a small validation, for comparing many candidates.
         final: makes a larger one, for what is kept.
@@ -48,6 +51,7 @@ class Ground:
     seed: int
     train: tuple[Item, ...]
     held: tuple[Item, ...]
+    asked: tuple[Item, ...]
     background: Tensor
     search: Callable[[], Validation]
     final: Callable[[], Validation]
@@ -114,11 +118,9 @@ def ground(
 
     Training and validation items come from ``task.split(seed)``; the held-out part is not touched.
 
-    Raises InputError, naming the method or the task, if the model is steered, the outcomes aren't pro and anti, or a
-    set lacks ambiguous items.
+    Raises InputError, naming the task, if the model is steered, or a set lacks ambiguous items.
     """
     refuse_steered(loaded)
-    refuse_without_stereotype(method, task)
     split = task.split(seed)
     sets = {"training": split.train, "validation": split.validation}
     ambiguous = {}
@@ -134,32 +136,27 @@ def ground(
     def validation(sizes: Mapping[str, int], tokens: int) -> Validation:
         shown = some_of_each(split.validation, sizes, seed)
         count = max(1, min(held, tokens // passages.shape[1]))
-        return Validation(loaded, shown, task.outcomes, passages[:count])
+        return Validation(loaded, shown, task.outcomes, passages[:count], task.target)
 
     with in_evaluation(loaded.model):
         report = progress or (lambda _: None)
         report(Progress(0, 100, "reading activations"))
+        train, others = (
+            tuple(oriented(loaded, task, ambiguous[name], seed)) for name in ("training", "validation")
+        )
         yield Ground(
             method=method,
             loaded=loaded,
             task=task,
             seed=seed,
-            train=ambiguous["training"],
-            held=ambiguous["validation"],
+            train=train,
+            held=others,
+            asked=ambiguous["training"],
             background=passages[held:] if len(passages) > held else passages,
             search=lambda: validation(_SEARCH, _SEARCH_TOKENS),
             final=lambda: validation(_FINAL, _FINAL_TOKENS),
             data=fingerprint([*split.train, *split.validation]),
             report=report,
-        )
-
-
-def refuse_without_stereotype(method: str, task: Task) -> None:
-    """Raise InputError unless the task's outcomes are pro and anti."""
-    if set(task.outcomes) != {"pro", "anti"}:
-        raise InputError(
-            f"{method} contrasts answers for and against a stereotype, and the outcomes of task {task.name!r} are "
-            f"{', '.join(task.outcomes)}: use dso, or a task whose outcomes are pro and anti"
         )
 
 
@@ -177,10 +174,13 @@ def some_of_each(items: Sequence[Item], sizes: Mapping[str, int], seed: int) -> 
 def even(items: Sequence[Item]) -> list[Item]:
     """The items, without the last of those whose favoured option the others outnumber.
 
-    Only where all share their options. One more " he" than " she" among the answers against the stereotype, and the
-    difference of means points from one word to the other: words differ more than what they say about a stereotype.
+    Only where all share their options, of which one is favoured. One more " he" than " she" among the answers against
+    the stereotype, and the difference of means points from one word to the other: words differ more than what they say
+    about a stereotype.
     """
-    if len({frozenset(item.options) for item in items}) > 1:
+    if len({frozenset(item.options) for item in items}) > 1 or any(
+        i.outcomes.count("pro") != 1 for i in items
+    ):
         return list(items)
     favoured: dict[str, list[int]] = {}
     for index, item in enumerate(items):

@@ -78,7 +78,7 @@ def fit(
         checkpoint: not used: the fit is short.
         progress: called with a :class:`Progress`.
 
-    Raises InputError for a task without pro and anti, more heads than there are, or a model that is steered.
+    Raises InputError for more heads than there are, or a model that is steered.
     """
     settings = settings or ItiSettings()
     counts = _counts(loaded, settings.heads)

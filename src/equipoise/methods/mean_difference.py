@@ -83,7 +83,7 @@ def fit(
         checkpoint: not used: the fit is short.
         progress: called with a :class:`Progress`.
 
-    Raises InputError for a task without pro and anti, a site that the model hasn't, or a model that is steered.
+    Raises InputError for a site that the model hasn't, or a model that is steered.
     """
     settings = settings or MeanDifferenceSettings()
     kinds = PAPERS_SITES if settings.site == AUTO else (settings.site,)

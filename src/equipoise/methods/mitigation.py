@@ -13,6 +13,7 @@ from typing import Protocol
 from ..errors import InputError
 from ..interventions import Intervention, Provenance, added, attach
 from ..models import LoadedModel
+from ..scoring import OptionScores
 from ..tasks import Item, Prompt
 
 
@@ -42,6 +43,9 @@ class Mitigation(Protocol):
 
     def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
         """The prompt as this mitigation wants it asked; strength 0 leaves it alone."""
+
+    def adjust(self, scores: OptionScores, items: Sequence[Item], strength: float) -> OptionScores:
+        """The options' scores as this mitigation has them; strength 0 leaves them alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,10 @@ class Steering:
     def rewrite(self, prompt: Prompt, strength: float) -> Prompt:
         """The prompt as it is."""
         return prompt
+
+    def adjust(self, scores: OptionScores, items: Sequence[Item], strength: float) -> OptionScores:
+        """The scores as they are."""
+        return scores
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,10 @@ class Prompting:
         given = prompt[0]["content"] + "\n\n" if len(rest) < len(prompt) else ""
         return ({"role": "system", "content": given + self.instruction}, *rest)
 
+    def adjust(self, scores: OptionScores, items: Sequence[Item], strength: float) -> OptionScores:
+        """The scores as they are."""
+        return scores
+
     def save(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write a safetensors file without tensors: the text and its origin are in the header."""
         from .files import save_prompting
@@ -173,6 +185,12 @@ class Together:
         for part in self.parts:
             prompt = part.rewrite(prompt, strength)
         return prompt
+
+    def adjust(self, scores: OptionScores, items: Sequence[Item], strength: float) -> OptionScores:
+        """Each in turn."""
+        for part in self.parts:
+            scores = part.adjust(scores, items, strength)
+        return scores
 
 
 def together(parts: Sequence[Mitigation]) -> Mitigation:

@@ -12,7 +12,7 @@ from ..models import LoadedModel
 from ..tasks import Task, fingerprint
 from ..versions import versions
 from .evaluation import in_evaluation
-from .ground import refuse_without_stereotype, some_of_each
+from .ground import some_of_each
 from .mitigation import Prompting, rewritten
 from .progress import Progress, Report
 from .settings import AUTO, parse_settings, require
@@ -71,11 +71,10 @@ def fit(
         text, checkpoint: not used.
         progress: called with a :class:`Progress`.
 
-    Raises InputError for a task without pro and anti, or a model that is steered.
+    Raises InputError for a model that is steered.
     """
     settings = settings or PromptingSettings()
     refuse_steered(loaded)
-    refuse_without_stereotype("prompting", task)
     split = task.split(seed)
     sizes = {"ambiguous": settings.items, "unambiguous": settings.items // 2}
     items = some_of_each(split.validation, sizes, seed)
@@ -84,11 +83,11 @@ def fit(
     figures: list[Answered] = []
     with in_evaluation(loaded.model):
         report(Progress(0, len(offered) + 1, "measuring the unsteered model"))
-        base = answered(loaded, items, task.outcomes)
+        base = answered(loaded, items, task.outcomes, task.target)
         for number, instruction in enumerate(offered, 1):
             report(Progress(number, len(offered) + 1, f"trying “{instruction}”"))
             asked = rewritten(Prompting(instruction), items, 1.0)
-            figures.append(answered(loaded, asked, task.outcomes))
+            figures.append(answered(loaded, asked, task.outcomes, task.target))
     kept = [found.accuracy >= base.accuracy - settings.accuracy_drop for found in figures]
     best = min(range(len(offered)), key=lambda i: (not kept[i], figures[i].bias))
     config: dict[str, Any] = {

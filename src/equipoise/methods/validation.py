@@ -46,11 +46,16 @@ class Answered:
     accuracy: float
 
 
-def answered(loaded: LoadedModel, items: Sequence[Item], outcomes: Sequence[str]) -> Answered:
-    """What the model, as it is now, answers to items as they are."""
+def answered(
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    outcomes: Sequence[str],
+    target: Sequence[float] | None = None,
+) -> Answered:
+    """What the model, as it is now, answers to items as they are; ``target`` is the task's."""
     ambiguous = [item for item in items if item.part == "ambiguous"]
     clear = [item for item in items if item.part == "unambiguous"]
-    bias = _bias(loaded, encode_all(loaded, ambiguous), ambiguous, outcomes)
+    bias = _bias(loaded, encode_all(loaded, ambiguous), ambiguous, outcomes, target)
     if not clear:
         return Answered(bias, 1.0)
     right = np.array([item.answer for item in clear])
@@ -61,10 +66,15 @@ class Validation:
     """Measures states against the unsteered model; make it while nothing steers."""
 
     def __init__(
-        self, loaded: LoadedModel, items: Sequence[Item], outcomes: Sequence[str], passages: Tensor
+        self,
+        loaded: LoadedModel,
+        items: Sequence[Item],
+        outcomes: Sequence[str],
+        passages: Tensor,
+        target: Sequence[float] | None = None,
     ) -> None:
         self._loaded = loaded
-        self._outcomes = list(outcomes)
+        self._outcomes, self._target = list(outcomes), target
         self._ambiguous = [item for item in items if item.part == "ambiguous"]
         self._clear = [item for item in items if item.part == "unambiguous"]
         self._encoded = encode_all(loaded, self._ambiguous)
@@ -78,10 +88,16 @@ class Validation:
         Args:
             bias: whether to ask the ambiguous items; else their bias is infinite, so that the state isn't kept.
         """
-        with self._steered(intervention):
+        return self.within(self._steered(intervention), changed=intervention is not None, bias=bias)
+
+    def within(
+        self, context: AbstractContextManager[object], *, changed: bool = True, bias: bool = True
+    ) -> Validated:
+        """Measure everything inside the context, in which something acts on the model if it is ``changed``."""
+        with context:
             kl_unambiguous, accuracy = self._unambiguous()
             # The model doesn't diverge from itself.
-            kl = 0.0 if intervention is None else self._kl()
+            kl = self._kl() if changed else 0.0
             return Validated(self._bias() if bias else math.inf, kl, kl_unambiguous, accuracy)
 
     def bias(self, intervention: Intervention | None) -> float:
@@ -103,7 +119,7 @@ class Validation:
         return nullcontext() if intervention is None else attach(self._loaded, intervention)
 
     def _bias(self) -> float:
-        return _bias(self._loaded, self._encoded, self._ambiguous, self._outcomes)
+        return _bias(self._loaded, self._encoded, self._ambiguous, self._outcomes, self._target)
 
     def _kl(self) -> float:
         return score_text(self._loaded, self._text).mean_kl
@@ -125,9 +141,13 @@ class Validation:
 
 
 def _bias(
-    loaded: LoadedModel, encoded: Sequence[EncodedItem], items: Sequence[Item], outcomes: Sequence[str]
+    loaded: LoadedModel,
+    encoded: Sequence[EncodedItem],
+    items: Sequence[Item],
+    outcomes: Sequence[str],
+    target: Sequence[float] | None,
 ) -> float:
-    found = per_occupation_bias(responses(score_options(loaded, encoded), items, outcomes))
+    found = per_occupation_bias(responses(score_options(loaded, encoded), items, outcomes, target))
     return math.inf if found is None else found
 
 

@@ -45,8 +45,9 @@ def group_share(responses: Responses, group: str, outcome: str, draws: Draws) ->
 
 
 def target_distribution(responses: Responses, target: Sequence[float] | None) -> Floats:
-    """The distribution [K] that counts as fair: ``target``, or equal shares."""
+    """The distribution [K] that counts as fair: ``target``, or the responses' own, or equal shares."""
     count = len(responses.outcomes)
+    target = responses.target if target is None else target
     if target is None:
         return np.full(count, 1 / count)
     shares = np.asarray(target, dtype=float)

@@ -23,7 +23,8 @@ class Responses:
     ``probabilities`` [n, K] are absolute: a row sums to at most 1, and what is missing went to none of the options.
     ``greedy`` [n] is the index of the outcome that greedy decoding gives, or -1 if it gives none of them.
     ``outcomes`` are the K names, ``groups`` the tuple of groups (occupations) of each item, ``templates`` the template
-    of each item. Raises ``ValueError`` for shapes that do not fit or numbers that are no probabilities.
+    of each item. ``target`` are the K shares that would be fair; None for equal ones. Raises ``ValueError`` for shapes
+    that do not fit or numbers that are no probabilities.
     """
 
     probabilities: Floats
@@ -31,6 +32,7 @@ class Responses:
     greedy: NDArray[np.intp]
     groups: tuple[Names, ...]
     templates: Names
+    target: tuple[float, ...] | None
 
     def __init__(
         self,
@@ -39,6 +41,7 @@ class Responses:
         greedy: ArrayLike,
         groups: Sequence[Sequence[str]],
         templates: Sequence[str],
+        target: Sequence[float] | None = None,
     ) -> None:
         table = np.array(probabilities, dtype=float)
         if table.ndim != 2 or table.shape[1] != len(outcomes):
@@ -56,6 +59,7 @@ class Responses:
             probabilities=table,
             outcomes=tuple(outcomes),
             greedy=decisions,
+            target=None if target is None else tuple(float(share) for share in target),
             **_clusters(len(table), groups, templates),
         )
 
@@ -89,6 +93,7 @@ class Responses:
             self.greedy[index],
             [self.groups[i] for i in index],
             [self.templates[i] for i in index],
+            self.target,
         )
 
 

@@ -3,8 +3,11 @@
 from .comparison import AtBudget, Compared, Comparison
 from .comparison_page import figure_comparison
 from .comparison_tables import comparison_table
+from .culture import CultureResults, CultureRow, culture_table, render_culture
 from .diff import Diff, Difference, Pair, Pairing, diff_tables, render_diff
 from .heads import head_tables, render_heads
+from .layers import Layer, LayerCurve, LayerResults
+from .layers_page import layer_table, render_layers
 from .page import figure_tradeoff, render_page
 from .probe_page import probe_table, render_probes
 from .probes import CategoryProbes, ProbeResults
@@ -17,11 +20,16 @@ __all__ = [
     "CategoryProbes",
     "Compared",
     "Comparison",
+    "CultureResults",
+    "CultureRow",
     "Detection",
     "Diff",
     "Difference",
     "Generation",
     "Group",
+    "Layer",
+    "LayerCurve",
+    "LayerResults",
     "Pair",
     "Pairing",
     "ProbeResults",
@@ -29,13 +37,17 @@ __all__ = [
     "Run",
     "audit_tables",
     "comparison_table",
+    "culture_table",
     "diff_tables",
     "figure_comparison",
     "figure_tradeoff",
     "head_tables",
+    "layer_table",
     "probe_table",
+    "render_culture",
     "render_diff",
     "render_heads",
+    "render_layers",
     "render_page",
     "render_probes",
     "write_estimate",

@@ -160,7 +160,12 @@ def _cell(at: AtBudget, best: bool) -> Text:
         ("▸ " if best else "") + wording.number(at.bias.value, "points"), style="bold" if best else ""
     )
     low, high = (wording.number(end, "points") for end in (at.bias.low, at.bias.high))
-    return text.append(f"\n{low}…{high}\nλ {strengths_of(at, True)}", style="dim not bold")
+    text.append(f"\n{low}…{high}\nλ {strengths_of(at, True)}", style="dim not bold")
+    fair, skew = at.metrics.get("fairness"), at.metrics.get("attribute_kl")
+    if fair is not None and skew is not None:
+        numbers = f"{wording.number(fair.value, 'percent')} %, KL½ {wording.number(skew.value, 'nats')}"
+        text.append(f"\nfair {numbers}", style="dim not bold")
+    return text
 
 
 def _size(size: float) -> str:

@@ -18,6 +18,8 @@ _COLUMNS = (
     "per_occupation_bias",
     "greedy_per_occupation_bias",
     "stereotype_gap",
+    "fairness",
+    "attribute_kl",
     "unambiguous_accuracy",
     "abstention_rate",
     "kl_to_base",

@@ -55,6 +55,20 @@ METRICS = (
         "the same, from the top answer",
     ),
     Metric(
+        "fairness",
+        "Answers in the fair class",
+        "fair",
+        "percent",
+        "share of answers that there is no difference",
+    ),
+    Metric(
+        "attribute_kl",
+        "KL of the two values to one half each",
+        "KL {½, ½}",
+        "nats",
+        "KL({p₁, p₂} ‖ {½, ½}) of the two values' probabilities, given either, mean over items",
+    ),
+    Metric(
         "unambiguous_accuracy",
         "Accuracy where one answer is right",
         "accuracy",

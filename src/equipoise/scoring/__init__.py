@@ -1,10 +1,11 @@
 """Scoring: how probable closed answers and running text are, and seeded generation."""
 
 from .answers import OptionScores, batch_logprobs, head_logprobs, next_states, run_backbone, score_options
-from .batching import AnswerBatch, answer_batches, collate
+from .batching import MAX_TOKENS, AnswerBatch, answer_batches, collate
 from .cost import TokenCount, answer_tokens, distinct_prefixes, text_tokens
 from .encoding import EncodedItem, encode, encode_all, plain_ids, prompt_ids, prompt_inputs, text_ids
 from .features import ImageFeatures, image_features
+from .first_word import first_words
 from .generation import BeforeStep, Step, generate, generate_ids, generate_seeing
 from .journal import Journal
 from .layout import prompt_text
@@ -13,6 +14,7 @@ from .sight import Sight
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
 
 __all__ = [
+    "MAX_TOKENS",
     "AnswerBatch",
     "BeforeStep",
     "EncodedItem",
@@ -34,6 +36,7 @@ __all__ = [
     "encode",
     "encode_all",
     "encode_passages",
+    "first_words",
     "generate",
     "generate_ids",
     "generate_seeing",

@@ -27,6 +27,12 @@ class EncodedItem:
         """Whether one token tells all options apart from each other and from everything else."""
         return all(len(option) == 1 for option in self.options)
 
+    def said(self, option: int) -> "EncodedItem":
+        """The statement that prompt and option make together, as a prompt of its own, to be read at its last token."""
+        more = self.options[option]
+        sight = None if self.sight is None else self.sight.continued(len(more))
+        return EncodedItem(self.prompt + more, ((0,),), sight)
+
 
 def prompt_ids(source: Source, prompt: Prompt) -> list[int]:
     """Token ids of a prompt: with the tokenizer's opening token for text, as laid out for chats.

@@ -11,8 +11,15 @@ from ..tasks import Item
 from .answers import OptionScores
 
 
-def responses(scores: OptionScores, items: Sequence[Item], outcomes: Sequence[str]) -> Responses:
+def responses(
+    scores: OptionScores,
+    items: Sequence[Item],
+    outcomes: Sequence[str],
+    target: Sequence[float] | None = None,
+) -> Responses:
     """The scores of ``items``, in their order, by outcome; greedy is the most probable of the options.
+
+    ``target`` are the outcomes' shares that would be fair; None for equal ones.
 
     Raises InputError if an item's outcome is none of ``outcomes``.
     """
@@ -22,6 +29,7 @@ def responses(scores: OptionScores, items: Sequence[Item], outcomes: Sequence[st
         decisions(scores.logp, items, outcomes),
         [item.groups for item in items],
         [item.template for item in items],
+        target,
     )
 
 

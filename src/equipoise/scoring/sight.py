@@ -50,6 +50,16 @@ class Sight:
         """The same for the first ``length`` tokens."""
         return replace(self, tokenwise={name: value[:, :length] for name, value in self.tokenwise.items()})
 
+    def continued(self, count: int) -> Sight:
+        """The same for a prompt that goes on for ``count`` tokens of text, which are like its last one."""
+        if not count:
+            return self
+        longer = {
+            name: torch.cat([value, value[:, -1:].expand(-1, count, *value.shape[2:])], 1)
+            for name, value in self.tokenwise.items()
+        }
+        return replace(self, tokenwise=longer)
+
 
 def look(loaded: LoadedModel, text: str, images: Sequence[Picture]) -> tuple[list[int], Sight]:
     """Token ids of ``text``, marked for the processor, with its images, and what the images add.

@@ -3,6 +3,7 @@
 from .associations import Association, association_names, entity_names, load_association
 from .choices import Choices
 from .coreference import Coreference
+from .culture import DIMENSIONS, Annotations, load_annotations
 from .fingerprint import fingerprint
 from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
 from .item import Item, Message, Part, Prompt, placeholders
@@ -13,6 +14,7 @@ from .plain_text import TextPart, load_text, plain_text
 from .portrait import Portrait
 from .prompts import FreeTextItem, PromptSplit, PromptTask, Toxicity
 from .pronouns import Pronouns
+from .questions import OpenQuestion, load_questions
 from .registry import load_any_task, load_prompt_task, load_task, task_names
 from .statements import Statement, categories_of, check_statements, load_statements, statements_fingerprint
 from .synthbias import SynthBias
@@ -21,7 +23,9 @@ from .winobias import WinoBias
 from .winogender import WinoGender
 
 __all__ = [
+    "DIMENSIONS",
     "PLACEHOLDER",
+    "Annotations",
     "Association",
     "Choices",
     "Coreference",
@@ -31,6 +35,7 @@ __all__ = [
     "Message",
     "Occupation",
     "OccupationPairs",
+    "OpenQuestion",
     "Part",
     "Picture",
     "Portrait",
@@ -53,10 +58,12 @@ __all__ = [
     "check_statements",
     "entity_names",
     "fingerprint",
+    "load_annotations",
     "load_any_task",
     "load_association",
     "load_people",
     "load_prompt_task",
+    "load_questions",
     "load_statements",
     "load_task",
     "load_text",

@@ -12,10 +12,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import read_text
+from ..metrics import FAIR
 from .image import PLACEHOLDER
 from .portrait import CATEGORIES
-
-FAIR = "fair"
 
 
 @dataclass(frozen=True)

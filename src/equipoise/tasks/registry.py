@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import InputError
+from .choices import choices_tasks
 from .coreference import Coreference
 from .occupation_pairs import OccupationPairs
 from .prompts import PromptTask, Toxicity
@@ -39,6 +40,8 @@ _FROM_PEOPLE: dict[str, Callable[[str], Task]] = {
     "occupation-pairs": OccupationPairs,
     "occupation-pairs-tone": _pairs_of_tones,
 }
+# Multiple-choice questions: the first built-in set of concepts, if no PATH says whom they are about.
+_CHOICES: dict[str, Callable[[str], Task]] = {**choices_tasks()}
 
 
 def task_names() -> tuple[str, ...]:
@@ -47,6 +50,7 @@ def task_names() -> tuple[str, ...]:
         *_BUILT_IN,
         *(f"{name}:PATH" for name in _FROM_FILES),
         *(f"{name}[:PATH]" for name in _FROM_PEOPLE),
+        *(f"{name}[:SOURCE]" for name in _CHOICES),
     )
 
 
@@ -54,7 +58,7 @@ def load_task(spec: str) -> Task:
     """The task with closed answers that ``spec`` names, such as ``"pronouns"`` or ``"winobias:data/winobias"``.
 
     The PATH of a task about people in images is what :func:`equipoise.tasks.people.load_people` takes; without it they
-    are emoji.
+    are emoji. The SOURCE of ``choices`` is that, or a built-in set of concepts; see :class:`equipoise.tasks.Choices`.
 
     Raises :class:`InputError` for an unknown name, a missing or needless PATH, or data that can't be read.
     """
@@ -65,6 +69,8 @@ def load_task(spec: str) -> Task:
         return _BUILT_IN[name]()
     if name in _FROM_PEOPLE:
         return _FROM_PEOPLE[name](path or "emoji")
+    if name in _CHOICES:
+        return _CHOICES[name](path or "first")
     if name in _FROM_FILES:
         if not path:
             raise InputError(

@@ -33,13 +33,15 @@ class Task(ABC):
 
     ``outcomes`` lists what options can mean: two-way tasks keep ``("pro", "anti")``, others give their
     groups. ``exhaustive`` says whether the options are all that counts as an answer, so that what they leave of the
-    probability is abstention; it is not where they are whole texts, of which any single one is improbable. ``about``
-    tells a report's reader in a sentence or two what is asked.
+    probability is abstention; it is not where they are whole texts, of which any single one is improbable. ``target``
+    are the outcomes' shares that would be fair, None for equal ones. ``about`` tells a report's reader in a sentence or
+    two what is asked.
     """
 
     name: str
     outcomes: tuple[str, ...] = ("pro", "anti")
     exhaustive: bool = True
+    target: tuple[float, ...] | None = None
     about: str = ""
 
     @abstractmethod

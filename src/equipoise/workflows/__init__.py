@@ -4,6 +4,7 @@ from .audit import audit, write_results
 from .choices import choices
 from .compare import compare, write_comparison
 from .convert import convert
+from .culture import culture
 from .demo import demo
 from .diff import diff
 from .export import export
@@ -12,8 +13,10 @@ from .generate import generate
 from .hub import pull, push
 from .info import info
 from .inject import inject
+from .layers import layers
 from .probe import Probed, probe
 from .scope import ScopeResult, scope
+from .utility import utility
 
 __all__ = [
     "Probed",
@@ -22,6 +25,7 @@ __all__ = [
     "choices",
     "compare",
     "convert",
+    "culture",
     "demo",
     "diff",
     "export",
@@ -29,10 +33,12 @@ __all__ = [
     "generate",
     "info",
     "inject",
+    "layers",
     "probe",
     "pull",
     "push",
     "scope",
+    "utility",
     "write_comparison",
     "write_results",
 ]

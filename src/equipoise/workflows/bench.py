@@ -55,7 +55,14 @@ class Bench:
                     encoded = asked.encoded
                     if mitigation is not None and place[1]:
                         encoded = asked.questions.encode_for(self._loaded, encoded, mitigation, strength)
-                    found = asked.questions.measure(self._loaded, encoded, seeds=wanted, acting=acting)
+                    found = asked.questions.measure(
+                        self._loaded,
+                        encoded,
+                        seeds=wanted,
+                        acting=acting,
+                        mitigation=mitigation,
+                        strength=place[1],
+                    )
                     self._answers |= {(*place, which, seed): answers for seed, answers in found.items()}
             if place not in self._texts:
                 self._texts[place] = (

@@ -7,17 +7,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import write_atomic
-from ..methods.mitigation import rewritten
+from ..methods import Temperature
+from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import ChoiceScores, choice_scores
 from ..models import LoadedModel, load
-from ..scoring import by_outcome, encode_all, score_options
+from ..scoring import EncodedItem, by_outcome, encode_all, first_words, score_options
 from ..tasks import Choices, Item, fingerprint
 from ..versions import versions
 from .inputs import Source, check_seeds, check_strengths, free_output, the_mitigations
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SEEDS = (0, 1, 2, 3, 4)
+Score = Literal["probability", "paper"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class ChoiceResults:
     outcomes: tuple[str, ...]
     concepts: int
     shuffled: bool
+    score: str
     seeds: tuple[int, ...]
     data: str
     file: str | None
@@ -100,6 +104,7 @@ def choices(
     device: str | torch.device | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
+    score: Score = "probability",
     named: str = "given",
     progress: Report = silent,
 ) -> ChoiceResults:
@@ -113,6 +118,8 @@ def choices(
         strengths: λ ≥ 0.
         seeds: each draws a template for each input.
         out: a ``.json`` file to write; ``force`` overwrites one that exists.
+        score: ``probability``, what each class's options have together; or ``paper``, sums of first tokens' logits and
+            the greedy first word (:func:`equipoise.scoring.first_words`).
         named: what the results call the task's source.
         progress: called with the share done and what is being done.
 
@@ -121,6 +128,7 @@ def choices(
     """
     asked = task if task is not None else Choices()
     wanted = check_seeds(seeds)
+    check_score(score)
     target = None if out is None else free_output(out, force=force, suffix=".json")
     lambdas = [0.0]
     found, name = None, None
@@ -131,6 +139,10 @@ def choices(
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
         found.check(loaded)
+        if score == "paper" and isinstance(found, Temperature):
+            raise InputError(
+                "the score paper reads logits, which a temperature of options doesn't touch: leave it out"
+            )
     progress(0.0, "reading the questions")
     items = [asked.items(seed) for seed in wanted]
     every = [item for one in items for item in one]
@@ -139,14 +151,16 @@ def choices(
     for number, strength in enumerate(lambdas):
         progress((number + 0.1) / len(lambdas), f"strength {strength:g}")
         if found is None or not strength:
-            scores = score_options(loaded, encoded)
+            table, answers = _answers(loaded, every, encoded, asked.outcomes, score)
         else:
             again = rewritten(found, every, strength)
             kept = all(now.prompt == before.prompt for now, before in zip(again, every, strict=True))
             with found.attach(loaded, strength):
-                scores = score_options(loaded, encoded if kept else encode_all(loaded, again))
-        table = by_outcome(scores.probabilities, every, asked.outcomes)
-        rows += _rows(items, np.split(table, np.cumsum([len(one) for one in items])[:-1]), asked, strength)
+                seen = encoded if kept else encode_all(loaded, again)
+                table, answers = _answers(loaded, every, seen, asked.outcomes, score, found, strength)
+        ends = np.cumsum([len(one) for one in items])[:-1]
+        parts = zip(items, np.split(table, ends), np.split(answers, ends), strict=True)
+        rows += _rows(list(parts), asked, strength)
     results = ChoiceResults(
         loaded.name,
         named,
@@ -154,6 +168,7 @@ def choices(
         asked.outcomes,
         len(asked.concepts),
         asked.shuffle,
+        score,
         tuple(wanted),
         f"sha256:{fingerprint(every)}",
         name,
@@ -165,10 +180,32 @@ def choices(
     return results
 
 
+def _answers(
+    loaded: LoadedModel,
+    items: Sequence[Item],
+    encoded: Sequence[EncodedItem],
+    outcomes: Sequence[str],
+    score: Score,
+    mitigation: Mitigation | None = None,
+    strength: float = 0.0,
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """[n, 3] confidence of each class, and [n] which was answered, with whatever steers now."""
+    if score == "paper":
+        return first_words(loaded, items, encoded, outcomes)
+    scores = score_options(loaded, encoded)
+    if mitigation is not None:
+        scores = mitigation.adjust(scores, items, strength)
+    table = by_outcome(scores.probabilities, items, outcomes)
+    return table, table.argmax(1)
+
+
 def _rows(
-    items: Sequence[Sequence[Item]], tables: Sequence[np.ndarray], task: Choices, strength: float
+    parts: Sequence[tuple[Sequence[Item], NDArray[np.float64], NDArray[np.intp]]],
+    task: Choices,
+    strength: float,
 ) -> list[ChoiceRow]:
-    kinds = dict.fromkeys((str(i.metadata["setting"]), str(i.metadata["modality"])) for i in items[0])
+    first = parts[0][0]
+    kinds = dict.fromkeys((str(i.metadata["setting"]), str(i.metadata["modality"])) for i in first)
     modalities = dict.fromkeys(modality for _, modality in kinds)
     inputs: list[tuple[str | None, str | None]] = [*kinds, *((None, one) for one in modalities)]
     if len(modalities) > 1:
@@ -176,13 +213,13 @@ def _rows(
     found = []
     for setting, modality in inputs:
         scores = []
-        for one, table in zip(items, tables, strict=True):
+        for one, table, answers in parts:
             keep = [
                 (setting in (None, item.metadata["setting"]))
                 and modality in (None, item.metadata["modality"])
                 for item in one
             ]
-            scores.append(choice_scores(table[keep]))
+            scores.append(choice_scores(table[keep], answers[keep]))
         found.append(_row(scores, setting, modality, strength, task.outcomes))
     return found
 
@@ -219,3 +256,11 @@ def read_choices(source: str, attribute: str, prompts: str | None, *, shuffle: b
     if prompts is not None and not Path(prompts).is_file():
         raise InputError(f"there is no file of prompts {prompts}")
     return Choices(source, attribute, prompts, shuffle=shuffle)
+
+
+def check_score(text: str) -> Score:
+    """The score that a command line names. Raises :class:`InputError` for another."""
+    for one in get_args(Score):
+        if one == text:
+            return cast(Score, one)
+    raise InputError(f"there is no score {text!r}: use {' or '.join(get_args(Score))}")

@@ -21,8 +21,11 @@ _ANSWERS: dict[str, tuple[Statistic[Responses], bool]] = {
     "greedy_stereotype_gap": (metrics.greedy_stereotype_gap, False),
     "abstention_rate": (metrics.abstention_rate, False),
     "greedy_abstention_rate": (metrics.greedy_abstention_rate, True),
+    "fairness": (metrics.fairness, False),
+    "attribute_kl": (metrics.attribute_kl, False),
 }
 _TWO_WAY = ("stereotype_gap", "greedy_stereotype_gap")
+_FAIR_CLASS = ("fairness", "attribute_kl")
 _ABSTENTION = ("abstention_rate", "greedy_abstention_rate")
 
 
@@ -184,7 +187,10 @@ def _two_way(measured: Measured) -> bool:
 
 
 def _of(measured: Measured) -> dict[str, tuple[Statistic[Responses], bool]]:
-    return {name: entry for name, entry in _ANSWERS.items() if _two_way(measured) or name not in _TWO_WAY}
+    left_out = () if _two_way(measured) else _TWO_WAY
+    if not metrics.has_fair_class(measured.responses[0]):
+        left_out = (*left_out, *_FAIR_CLASS)
+    return {name: entry for name, entry in _ANSWERS.items() if name not in left_out}
 
 
 def _read(measured: Measured, said: bool) -> list[Responses]:

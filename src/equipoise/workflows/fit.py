@@ -12,7 +12,7 @@ import torch
 
 from ..errors import InputError
 from ..interventions import Intervention
-from ..methods import METHODS, Prompting
+from ..methods import METHODS, Adapter, Prompting, Temperature
 from ..methods.mitigation import Mitigation
 from ..models import LoadedModel, load
 from ..tasks import PromptTask, Task, load_any_task
@@ -39,8 +39,8 @@ def fit(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     progress: Report = silent,
-) -> Intervention | Prompting:
-    """Fit an intervention on the training and validation part of ``task.split(seed)``; or choose an instruction.
+) -> Intervention | Prompting | Temperature | Adapter:
+    """Fit an intervention on the training and validation part of ``task.split(seed)``; or choose another mitigation.
 
     Args:
         source: see :func:`equipoise.models.load`.
@@ -68,7 +68,7 @@ def fit(
     loaded = load(source, dtype=dtype, device=device)
     progress(0.0, f"fitting {method} on {chosen.name}")
     found = cast(
-        Intervention | Prompting,
+        Intervention | Prompting | Temperature | Adapter,
         run_fitter(
             fitter,
             loaded,

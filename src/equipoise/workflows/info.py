@@ -11,7 +11,7 @@ import torch
 
 from ..analysis import Detector
 from ..interventions import InjectedToken, Intervention, Provenance, read_header
-from ..methods import Prompting, load_mitigation
+from ..methods import Adapter, Prompting, Temperature, load_mitigation
 from ..models import LoadedModel, describe, load
 
 Rows = list[tuple[str, str]]
@@ -42,6 +42,15 @@ def file_rows(path: str | os.PathLike[str]) -> Rows:
     found = load_mitigation(path)
     if isinstance(found, Prompting):
         return [*rows, ("instruction", found.instruction), *_origin(found.provenance)]
+    if isinstance(found, Adapter):
+        numbers = [
+            ("layers", str(len(found.layers))),
+            ("rank", str(found.rank)),
+            ("alpha", f"{found.alpha:g}"),
+        ]
+        return [*rows, *numbers, *_origin(found.provenance)]
+    if isinstance(found, Temperature):
+        return [*rows, ("temperature", f"{found.temperature:g}"), *_origin(found.provenance)]
     intervention = Intervention.load(path)
     kinds = Counter(".".join(p for p in site.split(".") if not p.isdigit()) for site in intervention.edits)
     parts = Counter(name for edit in intervention.edits.values() for name, _ in edit.parts())

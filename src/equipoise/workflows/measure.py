@@ -130,6 +130,8 @@ class Questions:
         *,
         seeds: Sequence[int] | None = None,
         acting: Acting | None = None,
+        mitigation: Mitigation | None = None,
+        strength: float = 0.0,
     ) -> dict[int, Answers]:
         """Score the items with whatever steers now; what several seeds hold out is scored once.
 
@@ -138,6 +140,7 @@ class Questions:
             encoded: what :meth:`encode` gave for it.
             seeds: of these seeds only.
             acting: what steers now, and where that is written down; None keeps nothing.
+            mitigation, strength: what steers now, so that it may adjust the scores.
         """
         wanted = tuple(self.rows) if seeds is None else tuple(seeds)
         needed = sorted({int(row) for seed in wanted for row in self.rows[seed]})
@@ -147,6 +150,8 @@ class Questions:
             acting.ledger.count(answer_tokens(asked))
             journal = acting.journal("answers", lambda: data_of([self.items[row] for row in needed], asked))
         scores = score_options(loaded, asked, journal=journal)
+        if mitigation is not None:
+            scores = mitigation.adjust(scores, [self.items[row] for row in needed], strength)
         position = {row: index for index, row in enumerate(needed)}
         return {seed: self._answers(scores, position, seed) for seed in wanted}
 
@@ -154,7 +159,8 @@ class Questions:
         ambiguous, unambiguous = (self.of_part(part, seed) for part in ("ambiguous", "unambiguous"))
         items = [self.items[row] for row in ambiguous]
         index = [position[row] for row in ambiguous]
-        chosen = responses(OptionScores(scores.logp[index], scores.begins[index]), items, self.task.outcomes)
+        picked = OptionScores(scores.logp[index], scores.begins[index])
+        chosen = responses(picked, items, self.task.outcomes, self.task.target)
         said = replace(chosen, greedy=np.where(scores.begins[index], chosen.greedy, UNANSWERED))
         return Answers(chosen, said, self._judged(scores, position, unambiguous))
 
@@ -259,6 +265,8 @@ def measure_at(
                 one.questions.encode_for(loaded, one.encoded, mitigation, strength),
                 seeds=seeds,
                 acting=acting,
+                mitigation=mitigation,
+                strength=strength,
             )
             for one in asked
         ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..methods.mitigation import Mitigation
-from ..metrics import OperatingPoint, best_baseline
+from ..metrics import OperatingPoint, best_baseline, degenerate, has_fair_class
 from ..models import LoadedModel
 from ..reports import Run, write_estimate
 from .estimates import Intervals, Measured
@@ -143,6 +143,8 @@ def _run(
     extra: dict[str, Any] = {}
     if len(strata) > 1:
         extra["strata"] = {name: write_estimate(estimate) for name, estimate in strata.items()}
+    if has_fair_class(now.responses[0]):
+        extra["degenerate"] = any(map(degenerate, now.responses))
     if before is not None:
         extra["step"] = {"per_occupation_bias": intervals.bias_change(now, before).as_dict()}
     return Run(

@@ -1,5 +1,6 @@
 """Scalars of an item's option log-probabilities that DSO moves or holds still."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,11 +22,24 @@ def outcome_logits(items: Sequence[Item], outcomes: Sequence[str], logp: Tensor,
     return torch.stack(columns, 1)
 
 
-def parity(items: Sequence[Item], outcomes: Sequence[str]) -> Heads:
-    """Log-odds of every outcome against the last: zero, all of them, exactly at parity. K − 1 scalars.
+# Of outcomes that shouldn't be said at all, this share is near enough to none: log-odds of a certainty have no end.
+_LEFT = 0.02
 
-    Two answers' gap is P(pro) − P(anti) = tanh(z/2) of this z, given that one of them is said.
+
+def parity(items: Sequence[Item], outcomes: Sequence[str], target: Sequence[float] | None = None) -> Heads:
+    """Scalars that are zero, all of them, exactly at the target. K − 1 of them.
+
+    With equal shares: the log-odds of every outcome against the last. Two answers' gap is P(pro) − P(anti) =
+    tanh(z/2) of this z, given that one of them is said.
+
+    With another ``target``: the log-odds of the outcomes that have a share, against the last of them, less those of
+    the target; of the outcomes that have none, against the last of those, so that what is wrongly said leans to no
+    side; and of the former together against the latter, where these have more than a fiftieth.
     """
+    wanted = [1 / len(outcomes)] * len(outcomes) if target is None else list(target)
+    there = [k for k, share in enumerate(wanted) if share > 0]
+    absent = [k for k, share in enumerate(wanted) if share <= 0]
+    enough = math.log((1 - _LEFT) / _LEFT)
     for item in items:
         if set(item.outcomes) != set(outcomes):
             raise InputError(
@@ -35,7 +49,14 @@ def parity(items: Sequence[Item], outcomes: Sequence[str]) -> Heads:
 
     def heads(logp: Tensor, index: Tensor) -> Sequence[Tensor]:
         logits = outcome_logits(items, outcomes, logp, index)
-        return [logits[:, k] - logits[:, -1] for k in range(len(outcomes) - 1)]
+        found = [
+            logits[:, k] - logits[:, there[-1]] - math.log(wanted[k] / wanted[there[-1]]) for k in there[:-1]
+        ]
+        found += [logits[:, k] - logits[:, absent[-1]] for k in absent[:-1]]
+        if absent:
+            odds = logits[:, there].logsumexp(1) - logits[:, absent].logsumexp(1)
+            found.append((odds - enough).clamp(max=0.0))
+        return found
 
     return heads
 

@@ -69,18 +69,19 @@ class ExactFit:
         text: Sequence[str],
         settings: DsoSettings,
         seed: int,
+        target: Sequence[float] | None = None,
     ) -> None:
         self.settings, self.seed = settings, seed
         self.parameters = NormParameters(loaded)
         held, self._passages = _divide(loaded, text, settings, seed)
-        self.linear = Linearisation(self.parameters, train, outcomes, self._passages, settings, seed)
+        self.linear = Linearisation(self.parameters, train, outcomes, self._passages, settings, seed, target)
         shown = [
             part[i]
             for name, number in _VALIDATION_ITEMS.items()
             if (part := [item for item in validation if item.part == name])
             for i in balanced(part, number, seed, 0, whole=name == "ambiguous")
         ]
-        self.validation = Validation(loaded, shown, outcomes, held)
+        self.validation = Validation(loaded, shown, outcomes, held, target)
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None

@@ -53,7 +53,9 @@ def fit(
     passages = plain_text("fit") if text is None else text
     data = fingerprint([*split.train, *split.validation])
     with working_copy(loaded, settings.precision) as working:
-        trainer = ExactFit(working, split.train, split.validation, task.outcomes, passages, settings, seed)
+        trainer = ExactFit(
+            working, split.train, split.validation, task.outcomes, passages, settings, seed, task.target
+        )
         saved = None
         if checkpoint is not None:
             saved = Checkpoint(checkpoint, checkpoint_key(settings, data, loaded, seed, passages))

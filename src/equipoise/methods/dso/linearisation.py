@@ -52,6 +52,7 @@ class Linearisation:
     Args:
         items: the training items, of both parts.
         passages: pieces of plain text [m, T].
+        target: the outcomes' shares that are fair; None for equal ones.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class Linearisation:
         passages: Tensor,
         settings: DsoSettings,
         seed: int,
+        target: Sequence[float] | None = None,
     ) -> None:
         self._parameters, self._settings, self._seed = parameters, settings, seed
-        self._outcomes, self._passages = tuple(outcomes), passages
+        self._outcomes, self._target, self._passages = tuple(outcomes), target, passages
         self._ambiguous = [item for item in items if item.part == "ambiguous"]
         self._clear = [item for item in items if item.part == "unambiguous"]
 
@@ -76,7 +78,7 @@ class Linearisation:
         encoded = encode_all(self._parameters.loaded, items)
         odds, offsets, members = [], [], membership(firsts)
         for values, gradients in answer_gradients(
-            self._parameters, encoded, here, parity(items, self._outcomes)
+            self._parameters, encoded, here, parity(items, self._outcomes, self._target)
         ):
             odds.append(mean @ gradients)
             offsets.append(mean @ (values - gradients @ here))
@@ -103,7 +105,9 @@ class Linearisation:
         """
         encoded = encode_all(self._parameters.loaded, rows.items)
         mean, _ = block_mean(rows.items)
-        values = answer_values(self._parameters, encoded, solved, parity(rows.items, self._outcomes))
+        values = answer_values(
+            self._parameters, encoded, solved, parity(rows.items, self._outcomes, self._target)
+        )
         moved = mean @ torch.stack(values, 1) - rows.odds_offset.T
         predicted = (rows.odds @ solved).T
         slope = float((moved * predicted).sum() / predicted.square().sum().clamp(min=1e-12))

@@ -1,0 +1,43 @@
+"""``equipoise utility``."""
+
+from typing import Annotated
+
+import typer
+
+from .app import app
+from .options import Device, Dtype, File, Force, Model
+from .show import progress_line, show_utility
+
+
+@app.command()
+def utility(
+    model: Model,
+    task: Annotated[str, typer.Option("--task", help="vqa:PATH (VQAv2's files) or mmmu:PATH (parquet).")],
+    intervention: File = None,
+    strengths: Annotated[
+        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
+    ] = "1",
+    limit: Annotated[int, typer.Option("--limit", help="Questions; 0 takes all.")] = 200,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json", help="For the numbers.")] = None,
+    dtype: Dtype = "float32",
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Ask questions about images whose answers are known: what does an intervention cost?"""
+    from ..workflows import utility as run
+    from ..workflows.inputs import parse_strengths
+
+    with progress_line() as report:
+        results = run(
+            model,
+            task,
+            intervention=intervention,
+            strengths=parse_strengths(strengths),
+            limit=limit or None,
+            dtype=dtype,
+            device=device,
+            out=out,
+            force=force,
+            progress=report,
+        )
+    show_utility(results)

@@ -1,0 +1,210 @@
+"""Training an adapter on answers: what ``lora``, ``dpo`` and ``lora_dpo`` share, which differ in the loss alone."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from ..interventions import Provenance
+from ..models import LoadedModel
+from ..scoring import batch_logprobs, collate, encode_all
+from ..tasks import Item, Task
+from ..versions import versions
+from .adapter import Adapter, Part, attention_layers, injected
+from .dso.contrasts import outcome_logits
+from .ground import Ground, ground
+from .progress import Progress, Report
+from .settings import parse_settings, require, require_word
+
+REFERENCES = ("none", "base")
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """Settings of the three methods; the defaults are RES-FAIR's (arXiv 2505.23798, appendix C), but for the rank.
+
+    Attributes:
+        epochs: how often every training item is seen.
+        steps: how many steps at most; 0 for all that the epochs need.
+        batch: items of a step.
+        learning_rate: of AdamW.
+        rank, alpha: of the adapter; the paper gives none.
+        beta: β of the DPO loss.
+        kl: weight of KL to equal shares of the two values; ``lora_dpo`` alone has one.
+        reference: what answers are preferred relative to: ``none``, as the paper prints its loss; or ``base``, DPO as
+            it was proposed (arXiv 2305.18290).
+        items: at most so many training items; 0 for all.
+    """
+
+    method: ClassVar[str]
+
+    epochs: int = 10
+    steps: int = 0
+    batch: int = 32
+    learning_rate: float = 5e-5
+    rank: int = 8
+    alpha: float = 16.0
+    beta: float = 0.1
+    kl: float = 0.0
+    reference: str = "none"
+    items: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "steps": 0, "batch": 1, "rank": 1, "kl": 0.0, "items": 0}
+        require(self.method, self, least)
+        require(self.method, self, dict.fromkeys(("learning_rate", "alpha", "beta"), math.ulp(0.0)))
+        require_word(self.method, self, "reference", REFERENCES)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, str]) -> Self:
+        """Settings from texts; raises InputError for an unknown key or a value that doesn't fit."""
+        return parse_settings(cls, cls.method, given)
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From the log-probabilities [B] of a preferred and of a rejected answer to a loss [B]."""
+
+
+def likelihood(preferred: Tensor, rejected: Tensor) -> Tensor:
+    """Cross-entropy of the preferred answer."""
+    return -preferred
+
+
+def preference(beta: float) -> Loss:
+    """−log σ(β (log p(preferred) − log p(rejected))) (eq. 13)."""
+    return lambda preferred, rejected: -logsigmoid(beta * (preferred - rejected))
+
+
+def fit_adapter(
+    loss: Loss,
+    loaded: LoadedModel,
+    task: Task,
+    settings: PreferenceSettings,
+    *,
+    seed: int,
+    text: Sequence[str] | None,
+    progress: Report | None,
+) -> Adapter:
+    """Train an adapter of the attention's linear layers; see the methods' ``fit``."""
+    method = settings.method
+    names = attention_layers(loaded)
+    with ground(method, loaded, task, seed=seed, text=text, progress=progress) as found:
+        validation = found.final()
+        base = validation(None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            with injected(loaded, names, settings.rank, settings.alpha) as parts:
+                count = _train(loss, found, task, settings, parts)
+                layers = {
+                    name: tuple(weight.detach().float().cpu().clone() for weight in (part.a, part.b))
+                    for name, part in parts.items()
+                }
+        adapter = Adapter({name: (a, b) for name, (a, b) in layers.items()}, settings.alpha)
+        figures = validation.within(adapter.attach(loaded, 1.0))
+        origin = Provenance(
+            method=method,
+            config={
+                "settings": asdict(settings),
+                "task": task.name,
+                "steps": count,
+                "validation": {"base": asdict(base), "fitted": asdict(figures)},
+                "better_than_base": figures.bias < base.bias,
+            },
+            model=loaded.fingerprint,
+            data=found.data,
+            versions=versions(),
+            seed=seed,
+        )
+        return Adapter(adapter.layers, settings.alpha, origin)
+
+
+def _train(
+    loss: Loss, found: Ground, task: Task, settings: PreferenceSettings, parts: Mapping[str, Part]
+) -> int:
+    """Steps of AdamW, with whatever answers the seed draws; gives their number."""
+    order = list(range(len(found.train)))
+    random.Random(found.seed).shuffle(order)
+    order = order[: settings.items or None]
+    each = math.ceil(len(order) / settings.batch)
+    steps = min(settings.steps or settings.epochs * each, settings.epochs * each)
+    encoded = encode_all(found.loaded, found.asked)
+    weights = [weight for part in parts.values() for weight in (part.a, part.b)]
+    for weight in weights:
+        weight.requires_grad_(True)
+    optimiser = torch.optim.AdamW(weights, lr=settings.learning_rate, eps=1e-8)
+    scale = settings.alpha / settings.rank
+    for step in range(steps):
+        epoch, place = divmod(step, each)
+        draw = random.Random(f"{found.seed}/{epoch}")
+        shuffled = draw.sample(order, len(order))
+        rows = shuffled[place * settings.batch : (place + 1) * settings.batch]
+        picked = {row: _draw(found.train[row], draw_of(found.seed, step, row)) for row in rows}
+        optimiser.zero_grad()
+        total = 0.0
+        for alike in _alike([(row, encoded[row]) for row in rows]):
+            batch = collate(encoded, alike)
+            answers = torch.tensor([picked[row] for row in alike])
+            before = None
+            if settings.reference == "base":
+                before = _unadapted(found.loaded, batch, parts, scale)
+            logp, _ = batch_logprobs(found.loaded, batch)
+            gap = logp if before is None else logp - before
+            answers = answers.to(logp.device)
+            value = loss(*(gap.gather(1, answers[:, side, None])[:, 0] for side in (0, 1))).sum()
+            if settings.kl:
+                items = [found.asked[row] for row in alike]
+                value = value + settings.kl * _skew(items, task, logp).sum()
+            (value / len(rows)).backward()  # type: ignore[no-untyped-call]
+            total += float(value.detach()) / len(rows)
+        optimiser.step()
+        found.report(Progress(step + 1, steps + 1, f"loss {total:.4g}"))
+    return steps
+
+
+def draw_of(seed: int, step: int, row: int) -> random.Random:
+    """What decides which answers of an item are compared in a step."""
+    return random.Random(f"{seed}/{step}/{row}")
+
+
+def _draw(item: Item, draw: random.Random) -> tuple[int, int]:
+    """A fair option (anti), and one of those that aren't (pro), at random."""
+    sides = [[k for k, o in enumerate(item.outcomes) if o == name] for name in ("anti", "pro")]
+    return draw.choice(sides[0]), draw.choice(sides[1])
+
+
+def _alike(rows: Sequence[tuple[int, object]]) -> list[list[int]]:
+    """Rows that may share a batch: multi-token options need prompts of one length, images inputs of one kind."""
+    found: dict[object, list[int]] = {}
+    for row, one in rows:
+        sight = one.sight  # type: ignore[attr-defined]
+        length = 0 if one.single else len(one.prompt)  # type: ignore[attr-defined]
+        found.setdefault(("" if sight is None else sight.kind, length), []).append(row)
+    return list(found.values())
+
+
+def _unadapted(loaded: LoadedModel, batch: object, parts: Mapping[str, Part], scale: float) -> Tensor:
+    for part in parts.values():
+        part.scale(0.0)
+    try:
+        with torch.no_grad():
+            return batch_logprobs(loaded, batch)[0]  # type: ignore[arg-type]
+    finally:
+        for part in parts.values():
+            part.scale(scale)
+
+
+def _skew(items: Sequence[Item], task: Task, logp: Tensor) -> Tensor:
+    """[B] KL to equal shares, of the outcomes that are no right answer, or where all may be of all (eq. 14)."""
+    outcomes = list(task.outcomes)
+    if task.target is not None and min(task.target) <= 0:
+        outcomes = [name for name, share in zip(outcomes, task.target, strict=True) if share <= 0]
+    logits = outcome_logits(items, outcomes, logp, torch.arange(len(items)))
+    shares = logits.log_softmax(1)
+    return (shares.exp() * (shares + math.log(len(outcomes)))).sum(1)

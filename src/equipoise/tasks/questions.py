@@ -1,0 +1,147 @@
+"""Questions about images with known answers: VQAv2's files, and MMMU's. What a mitigation must not cost."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files import read_text
+from .image import PLACEHOLDER, Picture, pictures
+from .item import Item, Prompt
+
+_VQA_PROMPT = f"{PLACEHOLDER}\n{{question}}\nAnswer with a single word or a short phrase."
+_MMMU_PROMPT = "{question}\n{options}\nAnswer with the letter of the right option."
+_MMMU_IMAGE = re.compile(r"<image (\d)>")
+LETTERS = "ABCDEFGHIJ"
+
+
+@dataclass(frozen=True)
+class OpenQuestion:
+    """A question answered freely, and the humans' answers; ``group`` is what resembles it (its image)."""
+
+    id: str
+    prompt: Prompt
+    images: tuple[Picture, ...]
+    humans: tuple[str, ...]
+    group: str
+
+
+def load_questions(spec: str) -> tuple[str, list[OpenQuestion] | list[Item]]:
+    """The questions of ``vqa:PATH`` or ``mmmu:PATH``, and their kind.
+
+    - ``vqa:PATH``: a folder with VQAv2's ``*questions.json`` and ``*annotations.json`` of one split, and its images in
+      any folder below, named ``..._000000123456.jpg`` by their id. Questions whose image isn't there are left out.
+    - ``mmmu:PATH``: a parquet file of the hub's ``MMMU/MMMU``, or a folder with several; needs pyarrow. Multiple-choice
+      questions alone; each file's subject is its group.
+
+    Raises :class:`InputError` for another name, files that are missing or damaged, or no question at all.
+    """
+    name, colon, path = spec.partition(":")
+    if name not in ("vqa", "mmmu") or not colon or not path:
+        raise InputError(f"unknown questions {spec!r}: use vqa:PATH or mmmu:PATH")
+    found: list[OpenQuestion] | list[Item]
+    found = list(_vqa(Path(path))) if name == "vqa" else list(_mmmu(Path(path)))
+    if not found:
+        raise InputError(f"{spec}: there is no question whose images are there")
+    return name, found
+
+
+def _vqa(folder: Path) -> Iterator[OpenQuestion]:
+    asked = _json(folder, "*questions.json", "questions")
+    answered = {_key(one): one for one in _json(folder, "*annotations.json", "annotations")}
+    pattern = re.compile(r"_?0*(\d+)\.(?:jpg|jpeg|png)$", re.IGNORECASE)
+    images = {int(m[1]): path for path in sorted(folder.rglob("*")) if (m := pattern.search(path.name))}
+    for one in asked:
+        known = answered.get(_key(one))
+        place = f"{folder}: question {_key(one)}"
+        if known is None:
+            raise InputError(f"{place} has no annotation: give questions and annotations of one split")
+        if one.get("image_id") not in images:
+            continue
+        try:
+            humans = tuple(str(answer["answer"]) for answer in known["answers"])
+            text = _VQA_PROMPT.format(question=str(one["question"]))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{place}: {error} is missing: these must be VQAv2's files") from None
+        if not humans:
+            raise InputError(f"{place} has no answers")
+        shown = pictures([images[one["image_id"]]])
+        prompt = ({"role": "user", "content": text},)
+        yield OpenQuestion(str(_key(one)), prompt, shown, humans, str(one["image_id"]))
+
+
+def _key(one: Any) -> Any:
+    return one.get("question_id") if isinstance(one, dict) else None
+
+
+def _json(folder: Path, pattern: str, key: str) -> Sequence[Mapping[str, Any]]:
+    files = sorted(folder.glob(pattern))
+    remedy = f"give the folder with VQAv2's {pattern} of one split"
+    if len(files) != 1:
+        raise InputError(f"{folder} has {len(files)} files {pattern}: {remedy}")
+    try:
+        found = json.loads(read_text(files[0], "vqa", remedy))[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{files[0]} can't be read ({error}): {remedy}") from None
+    if not isinstance(found, list):
+        raise InputError(f"{files[0]}: {key} is no list: {remedy}")
+    return found
+
+
+def _mmmu(path: Path) -> Iterator[Item]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise InputError("mmmu reads parquet files by pyarrow: pip install 'equipoise[hub]'") from None
+    files = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
+    for file in files:
+        try:
+            rows = parquet.read_table(file).to_pylist()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{file} is no parquet file of MMMU ({' '.join(str(error).split())[:120]})"
+            ) from None
+        for row in rows:
+            if row.get("question_type") == "multiple-choice":
+                yield _choice(file, row)
+
+
+def _choice(file: Path, row: Mapping[str, Any]) -> Item:
+    place = f"{file}: {row.get('id')}"
+    try:
+        options = (
+            ast.literal_eval(row["options"]) if isinstance(row["options"], str) else list(row["options"])
+        )
+        answer = LETTERS.index(row["answer"])
+        question = str(row["question"])
+    except (KeyError, ValueError, SyntaxError, TypeError) as error:
+        raise InputError(f"{place}: {error}: these must be MMMU's columns") from None
+    if not 2 <= len(options) <= len(LETTERS) or answer >= len(options):
+        raise InputError(f"{place}: {len(options)} options and the answer {row['answer']!r} don't fit")
+    listed = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
+    text = _MMMU_PROMPT.format(question=question, options=listed)
+    numbers = _MMMU_IMAGE.findall(text)
+    shown = []
+    for number in numbers:
+        image = row.get(f"image_{number}")
+        if not isinstance(image, Mapping) or not image.get("bytes"):
+            raise InputError(f"{place}: image_{number} is missing")
+        shown.append(image["bytes"])
+    letters = tuple(LETTERS[: len(options)])
+    return Item(
+        id=str(row.get("id")),
+        prompt=({"role": "user", "content": _MMMU_IMAGE.sub(PLACEHOLDER, text)},),
+        options=letters,
+        outcomes=letters,
+        part="unambiguous",
+        answer=answer,
+        groups=(file.parent.name if file.parent.name else file.stem,),
+        template="mmmu",
+        images=tuple(shown),
+    )

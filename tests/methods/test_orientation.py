@@ -1,0 +1,49 @@
+"""What counts as the stereotype: the task's word, what its target leaves no share, or the model's own lean."""
+
+import numpy as np
+from methods.samples import TinyTask
+from tiny import tiny
+
+from equipoise.methods.orientation import oriented
+from equipoise.scoring import score_options
+from equipoise.tasks import Choices
+
+
+def ambiguous(task: TinyTask) -> list:
+    return [item for item in task.items() if item.part == "ambiguous"]
+
+
+def test_pro_and_anti_stay() -> None:
+    task = TinyTask()
+    items = ambiguous(task)
+    assert oriented(tiny("Llama"), task, items, 0) == items
+
+
+def test_groups_follow_the_models_lean() -> None:
+    loaded, task = tiny("Llama"), TinyTask((" he", " she", " they"), ("a", "b", "c"))
+    items = ambiguous(task)
+    found = oriented(loaded, task, items, 0)
+    p = score_options(loaded, items).probabilities
+    for group in dict.fromkeys(item.groups[0] for item in items):
+        rows = [k for k, item in enumerate(items) if item.groups == (group,)]
+        shares = p[rows] / p[rows].sum(1, keepdims=True)
+        said = {items[rows[0]].outcomes[k]: shares[:, k].mean() for k in range(3)}
+        favoured = max(said, key=lambda name: said[name])
+        for k in rows:
+            pro = [o for o, t in zip(items[k].outcomes, found[k].outcomes, strict=True) if t == "pro"]
+            assert pro == [favoured] and found[k].prompt == items[k].prompt
+    named = {
+        o
+        for item, now in zip(items, found, strict=True)
+        for o, t in zip(item.outcomes, now.outcomes, strict=True)
+        if t == "pro"
+    }
+    assert len(named) > 1  # a lean of each group, not one for all
+
+
+def test_a_target_without_a_share_is_a_stereotype() -> None:
+    task = Choices("first")
+    items = list(task.items(0))[:5]
+    for before, now in zip(items, oriented(tiny("Llama"), task, items, 0), strict=True):
+        assert now.outcomes == tuple("anti" if o == "fair" else "pro" for o in before.outcomes)
+    assert np.all([set(item.outcomes) == {"fair", "man", "woman"} for item in items])

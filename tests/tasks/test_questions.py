@@ -1,0 +1,87 @@
+"""Questions with known answers, from files in the published layouts; what is wrong with them is one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tasks.test_people import draw
+
+from equipoise.errors import InputError
+from equipoise.tasks import Item, OpenQuestion, load_questions
+
+
+def vqa(folder: Path, count: int = 6) -> str:
+    """Questions about images 1 to ``count``; there is no image of the last."""
+    (folder / "val2014").mkdir(parents=True)
+    asked, answered = [], []
+    for k in range(1, count + 1):
+        if k < count:
+            draw(folder / "val2014" / f"COCO_val2014_{k:012}.png", k)
+        asked.append({"image_id": k, "question": f"What is {k}?", "question_id": 10 * k})
+        answers = [
+            {"answer": "red" if n < 6 else "blue", "answer_confidence": "yes", "answer_id": n}
+            for n in range(10)
+        ]
+        answered.append({"image_id": k, "question_id": 10 * k, "answers": answers})
+    (folder / "v2_OpenEnded_mscoco_val2014_questions.json").write_text(json.dumps({"questions": asked}))
+    (folder / "v2_mscoco_val2014_annotations.json").write_text(json.dumps({"annotations": answered}))
+    return f"vqa:{folder}"
+
+
+def mmmu(folder: Path, **changes: Any) -> str:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(folder / "one.png", 1)
+    shown = {"bytes": (folder / "one.png").read_bytes(), "path": None}
+    row = {
+        "id": "validation_Art_1",
+        "question": "Who made <image 1>?",
+        "options": "['Ann', 'Ben', 'Cai']",
+        "image_1": shown,
+        "answer": "B",
+        "question_type": "multiple-choice",
+    } | changes
+    rows = [row, {**row, "id": "open", "question_type": "open", "answer": "x"}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "validation-00000-of-00001.parquet")
+    return f"mmmu:{folder}"
+
+
+def test_vqa_files(tmp_path: Path) -> None:
+    kind, found = load_questions(vqa(tmp_path / "vqa"))
+    assert kind == "vqa" and [one.id for one in found] == ["10", "20", "30", "40", "50"]
+    one = found[2]
+    assert isinstance(one, OpenQuestion) and one.humans == ("red",) * 6 + ("blue",) * 4 and one.group == "3"
+    assert "What is 3?" in one.prompt[0]["content"] and one.images[0].path is not None  # type: ignore[index]
+    assert one.images[0].path.name == "COCO_val2014_000000000003.png"
+
+
+def test_mmmu_files(tmp_path: Path) -> None:
+    kind, (item,) = load_questions(mmmu(tmp_path / "Art"))
+    assert kind == "mmmu" and isinstance(item, Item)
+    assert item.options == ("A", "B", "C") and item.answer == 1 and item.groups == ("Art",)
+    asked = item.prompt[0]["content"]  # type: ignore[index]
+    assert asked.startswith("Who made <image>?\nA. Ann\nB. Ben\nC. Cai") and len(item.images) == 1
+
+
+def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
+    for spec, says in (
+        ("vqa", "use vqa:PATH or mmmu:PATH"),
+        ("pairs:x", "use vqa:PATH or mmmu:PATH"),
+        (f"vqa:{tmp_path}", r"has 0 files \*questions.json"),
+        (mmmu(tmp_path / "a", answer="D"), "3 options and the answer 'D'"),
+        (mmmu(tmp_path / "b", options="what"), "these must be MMMU's columns"),
+        (mmmu(tmp_path / "c", image_1=None), "image_1 is missing"),
+    ):
+        with pytest.raises(InputError, match=says) as error:
+            load_questions(spec)
+        assert "\n" not in str(error.value)
+    spec = vqa(tmp_path / "vqa")
+    (tmp_path / "vqa" / "v2_mscoco_val2014_annotations.json").write_text('{"annotations": []}')
+    with pytest.raises(InputError, match="question 10 has no annotation"):
+        load_questions(spec)
+    (tmp_path / "vqa" / "v2_mscoco_val2014_annotations.json").write_text("{}")
+    with pytest.raises(InputError, match="can't be read"):
+        load_questions(spec)
