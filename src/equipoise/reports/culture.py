@@ -16,7 +16,8 @@ from rich.text import Text
 from ..files import write_atomic
 from ..metrics import Estimate
 from . import wording
-from .page import flat, template
+from .flat import flat
+from .rendering import template
 from .results import write_estimate
 
 SCHEMA = 1
@@ -119,6 +120,7 @@ def render_culture(results: CultureResults) -> str:
     """The page, as HTML text."""
     return template("culture.html").render(
         results=results,
+        made_by=results.equipoise,
         headline=headline(results),
         level=f"{100 * results.level:g}",
         rows=[_row(results, one) for one in results.rows],

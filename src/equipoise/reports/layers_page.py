@@ -12,10 +12,11 @@ from rich.text import Text
 from ..metrics import Estimate
 from . import canvas, wording
 from .canvas import new_figure, styled
+from .flat import flat
 from .layers import Layer, LayerCurve, LayerResults
 from .marks import legend, style
-from .page import flat, template
 from .plots import Labelled
+from .rendering import template
 
 _SAID = wording.Metric("said", "Probability of any option", "said", "percent", "the rest goes to other words")
 _RESIDUALS = {
@@ -29,6 +30,7 @@ def render_layers(results: LayerResults) -> str:
     """The page, as HTML text."""
     return template("layers.html").render(
         results=results,
+        made_by=results.equipoise,
         headline=headline(results),
         level=f"{100 * results.level:g}",
         figures=[_drawn(figure, number) for number, figure in enumerate(_figures(results))],
