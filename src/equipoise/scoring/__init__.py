@@ -9,6 +9,7 @@ from .generation import BeforeStep, Step, generate, generate_ids, generate_seein
 from .journal import Journal
 from .layout import prompt_text
 from .outcomes import by_outcome, decisions, responses
+from .rolling import rolling_nll
 from .sight import Sight
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
 
@@ -45,6 +46,7 @@ __all__ = [
     "prompt_inputs",
     "prompt_text",
     "responses",
+    "rolling_nll",
     "run_backbone",
     "score_options",
     "score_text",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..metrics import UNANSWERED, Responses
-from ..tasks import Item
+from ..tasks import Item, target_shares
 from .answers import OptionScores
 
 
@@ -22,6 +22,7 @@ def responses(scores: OptionScores, items: Sequence[Item], outcomes: Sequence[st
         decisions(scores.logp, items, outcomes),
         [item.groups for item in items],
         [item.template for item in items],
+        target_shares(items, outcomes),
     )
 
 

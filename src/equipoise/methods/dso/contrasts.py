@@ -1,5 +1,6 @@
 """Scalars of an item's option log-probabilities that DSO moves or holds still."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -24,6 +25,8 @@ def outcome_logits(items: Sequence[Item], outcomes: Sequence[str], logp: Tensor,
 def parity(items: Sequence[Item], outcomes: Sequence[str]) -> Heads:
     """Log-odds of every outcome against the last: zero, all of them, exactly at parity. K − 1 scalars.
 
+    Of items with a target, log-odds less the target's: zero exactly where the answers have the shares wanted.
+
     Two answers' gap is P(pro) − P(anti) = tanh(z/2) of this z, given that one of them is said.
     """
     for item in items:
@@ -33,8 +36,12 @@ def parity(items: Sequence[Item], outcomes: Sequence[str]) -> Heads:
                 f"of {list(outcomes)}"
             )
 
+    wanted = torch.tensor(
+        [[math.log(item.target[outcome]) if item.target else 0.0 for outcome in outcomes] for item in items]
+    )
+
     def heads(logp: Tensor, index: Tensor) -> Sequence[Tensor]:
-        logits = outcome_logits(items, outcomes, logp, index)
+        logits = outcome_logits(items, outcomes, logp, index) - wanted[index.cpu()].to(logp)
         return [logits[:, k] - logits[:, -1] for k in range(len(outcomes) - 1)]
 
     return heads

@@ -50,6 +50,11 @@ def fit(
             raise InputError(
                 f"task {task.name!r}: there is no ambiguous {name} item, and only these show a bias"
             )
+    if settings.objective == "paper" and any(item.target is not None for item in split.train):
+        raise InputError(
+            f"task {task.name!r} wants other shares than equal ones, and the objective paper is for equal ones: "
+            "leave out --set objective=paper"
+        )
     passages = plain_text("fit") if text is None else text
     data = fingerprint([*split.train, *split.validation])
     with working_copy(loaded, settings.precision) as working:
