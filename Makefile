@@ -21,7 +21,7 @@ READY := .venv/ready
 # Two single-threaded processes use two cores better than one process with two threads.
 WORKERS ?= 2
 
-BENCHMARKS := benchmarks/steering.py benchmarks/scoring.py benchmarks/bias.py benchmarks/probes.py
+BENCHMARKS := benchmarks/steering.py benchmarks/scoring.py benchmarks/bias.py benchmarks/probes.py benchmarks/guarantee.py
 
 .PHONY: demo test check bench install clean
 .DEFAULT_GOAL := demo

@@ -55,7 +55,9 @@ def test_other_shapes_are_refused() -> None:
 def answers(table: np.ndarray, target: tuple[float, ...] | None = (1, 0, 0)) -> Responses:
     n = len(table)
     groups = [(f"concept {k % 2}",) for k in range(n)]
-    return Responses(table, ("fair", "man", "woman"), table.argmax(1), groups, ["t"] * n, target)
+    return Responses(
+        table, ("fair", "man", "woman"), table.argmax(1), groups, ["t"] * n, target and [target] * n
+    )
 
 
 def test_statistics_are_the_scores() -> None:

@@ -107,10 +107,15 @@ def test_empty_and_equal_options_are_refused_by_name(options: tuple[str, str], s
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("prompt", ["", "unknown"])
-def test_a_prompt_without_tokens_is_refused(prompt: str) -> None:
+def test_a_prompt_without_tokens_is_refused() -> None:
     with pytest.raises(InputError, match=r"item 'item 7'.*prompt"):
-        encode(WORDS, item(prompt, (" he", " she"), 7))
+        encode(WORDS, item("unknown", (" he", " she"), 7))
+
+
+def test_without_a_prompt_options_begin_a_text() -> None:
+    tokenizer = tiny_tokenizer()
+    start = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    assert encode(tokenizer, item("", ("he", "she"))).prompt == (start,)
 
 
 def test_the_first_token_may_be_the_opening_one() -> None:

@@ -69,6 +69,7 @@ def test_the_fingerprint_notices_each_field(field: str) -> None:
         "terminator": ".",
         "metadata": {"x": 1},
         "images": (picture(0),),
+        "target": {"pro": 0.7, "anti": 0.3},
     }
     if field == "images":
         item = dataclasses.replace(item, prompt="<image> Who?")

@@ -38,7 +38,7 @@ def test_items_are_always_the_same() -> None:
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("pronoun", "unknown task 'pronoun': use one of pronouns, coreference, winobias:PATH"),
+        ("pronoun", "unknown task 'pronoun': use one of pronouns, coreference, pronouns-labour, people"),
         ("", "unknown task ''"),
         ("pronouns:data", "takes no path"),
         ("winobias", "write --task winobias:PATH"),
@@ -62,6 +62,10 @@ def test_all_names_are_listed() -> None:
     assert task_names() == (
         "pronouns",
         "coreference",
+        "pronouns-labour",
+        "people",
+        "people-gender",
+        "people-race",
         "winobias:PATH",
         "winogender:PATH",
         "synthbias:PATH",

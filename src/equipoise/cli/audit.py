@@ -6,7 +6,7 @@ import typer
 
 from ..errors import InputError
 from .app import app
-from .options import Device, Dtype, FileOfSeeds, Force, Model, NoCache, Tasks, TokenFiles
+from .options import Device, Dtype, FileOfSeeds, Force, Model, NoCache, Subjects, TokenFiles
 from .show import progress_line, show_results
 
 
@@ -14,7 +14,7 @@ from .show import progress_line, show_results
 def audit(
     context: typer.Context,
     model: Model,
-    task: Tasks,
+    task: Subjects,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="For results.json and report.html.")],
     intervention: FileOfSeeds = None,
     tokens: TokenFiles = None,
@@ -27,6 +27,16 @@ def audit(
     accuracy_drop: Annotated[float, typer.Option("--accuracy-drop", help="Of unambiguous accuracy.")] = 0.01,
     keep: Annotated[
         list[float] | None, typer.Option("--keep", help="Also with only this share of the strongest entries.")
+    ] = None,
+    targeted: Annotated[
+        list[str] | None,
+        typer.Option("--targeted", metavar="AXIS", help="An axis that it is meant to move; default gender."),
+    ] = None,
+    guarantee: Annotated[
+        float | None,
+        typer.Option(
+            "--guarantee", metavar="P", help="Choose the strength with this confidence, such as 0.9."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", help="Held-out items of each part and seed; 0 takes all.")
@@ -60,6 +70,8 @@ def audit(
             kl_budget=kl_budget,
             accuracy_drop=accuracy_drop,
             keep=keep or (),
+            targeted=targeted or ("gender",),
+            guarantee=guarantee,
             limit=LIMIT if limit is None else limit or None,
             text=text,
             passages=PASSAGES if passages is None else passages,

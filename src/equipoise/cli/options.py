@@ -17,6 +17,14 @@ Tasks = Annotated[
         help="pronouns, coreference, winobias:PATH, winogender:PATH, synthbias:PATH, occupation-pairs, choices.",
     ),
 ]
+Subjects = Annotated[
+    list[str],
+    typer.Option(
+        "--task",
+        help="A task, or a public suite: crows-pairs, stereoset, bbq, bold, mmlu, arc, piqa or wikitext:PATH; "
+        "whole:TASK asks every item of a task.",
+    ),
+]
 File = Annotated[
     str | None,
     typer.Option("--intervention", metavar="FILE", help="A .safetensors file, or a sum, a+b."),

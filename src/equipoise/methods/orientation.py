@@ -49,8 +49,8 @@ def oriented(loaded: LoadedModel, task: Task, items: Sequence[Item], seed: int) 
 
 def _leans(found: Responses) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """How much oftener than fair each outcome is said, by group and over all."""
-    shares = np.full(len(found.outcomes), 1 / len(found.outcomes)) if found.target is None else found.target
-    excess = np.nan_to_num(found.given_answer - np.asarray(shares))
+    shares = 1 / len(found.outcomes) if found.targets is None else found.targets
+    excess = np.nan_to_num(found.given_answer - shares)
     rows: dict[str, list[int]] = defaultdict(list)
     for row, groups in enumerate(found.groups):
         for group in groups:

@@ -45,17 +45,23 @@ def group_share(responses: Responses, group: str, outcome: str, draws: Draws) ->
 
 
 def target_distribution(responses: Responses, target: Sequence[float] | None) -> Floats:
-    """The distribution [K] that counts as fair: ``target``, or the responses' own, or equal shares."""
+    """The distributions [n, K] that count as fair: ``target``, else each item's own, else equal shares."""
     count = len(responses.outcomes)
-    target = responses.target if target is None else target
     if target is None:
-        return np.full(count, 1 / count)
+        if responses.targets is not None:
+            return responses.targets
+        return np.full((len(responses), count), 1 / count)
     shares = np.asarray(target, dtype=float)
     if shares.shape != (count,) or (shares < 0).any() or not np.isclose(shares.sum(), 1):
         raise ValueError(
             f"target must hold {count} shares that sum to 1, one for each of {responses.outcomes}"
         )
-    return shares
+    return np.tile(shares, (len(responses), 1))
+
+
+def largest_bias(fair: Floats) -> float:
+    """The largest sum over outcomes of |p_k - target_k| that any answer to any item can have."""
+    return float(2 * (1 - fair.min())) if fair.size else 2.0
 
 
 def per_group_bias(
@@ -63,11 +69,12 @@ def per_group_bias(
 ) -> dict[str, float | None]:
     """Group -> sum over outcomes of |p_k - target_k|, p the mean answer over the group's answered items.
 
-    With two outcomes and equal shares that is |P(pro) - P(anti)|. None for a group in which nothing was answered.
+    ``target`` [K] is the same for all; by default it is each item's own (:class:`Responses`), or equal shares. With two
+    outcomes and equal shares that is |P(pro) - P(anti)|. None for a group in which nothing was answered.
     """
     answers = _decided(responses) if greedy else _probable(responses)
-    means = group_means(responses, answers, Draws.once(responses))[:, :, 0]
-    values = np.abs(means - target_distribution(responses, target)).sum(axis=1)
+    apart = answers - target_distribution(responses, target)
+    values = np.abs(group_means(responses, apart, Draws.once(responses))[:, :, 0]).sum(axis=1)
     return {
         name: None if np.isnan(value) else float(value)
         for name, value in zip(group_names(responses), values, strict=True)
@@ -79,9 +86,7 @@ def _bias_statistic(
 ) -> Statistic[Responses]:
     def draws(responses: Responses, counts: Draws) -> Floats:
         fair = target_distribution(responses, target)
-        biases = np.abs(group_means(responses, answers(responses), counts) - fair[:, None]).sum(
-            axis=1
-        )  # [G, B]
+        biases = np.abs(group_means(responses, answers(responses) - fair, counts)).sum(axis=1)  # [G, B]
         weights = np.where(np.isnan(biases), 0, counts.of_groups(group_names(responses)))
         with np.errstate(invalid="ignore"):
             return np.asarray(np.nansum(weights * biases, axis=0) / weights.sum(axis=0))
@@ -94,7 +99,7 @@ def _bias_statistic(
         return float(np.mean(defined)) if defined else np.nan
 
     def limits(responses: Responses) -> tuple[float, float]:
-        return 0.0, float(2 * (1 - target_distribution(responses, target).min()))
+        return 0.0, largest_bias(target_distribution(responses, target))
 
     return Statistic(name, draws, limits, cautious)
 

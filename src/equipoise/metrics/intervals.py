@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from scipy import stats
 
 from .bias import group_share
 from .clusters import Draws, Floats, Names, Sample, Statistic, TooFewClusters, group_names, members
@@ -121,6 +122,30 @@ class Bootstrap:
     ) -> Estimate:
         """``statistic`` on ``samples`` minus on ``reference``, both on the same draws; seeds are paired in order."""
         return self._interval(self._measure(statistic, samples).minus(self._measure(statistic, reference)))
+
+    def p_value(self, statistic: Statistic[S], samples: S | Sequence[S], reference: S | Sequence[S]) -> float:
+        """Two-sided p-value of "the paired difference of :meth:`difference` is 0"; NaN where it is undefined.
+
+        Student's t with one degree less than there are resampled groups (or seeds, of several), of the difference over
+        the standard deviation of its draws, to which the spread between seeds is added. With few clusters, or answers
+        that hardly ever change, it is approximate.
+        """
+        measured = self._measure(statistic, samples).minus(self._measure(statistic, reference))
+        value, draws = float(_mean(measured.plain)), _mean(measured.draws)
+        draws = draws[~np.isnan(draws)]
+        if np.isnan(value) or not draws.size:
+            return float("nan")
+        if abs(value) < _ROUNDING:
+            return 1.0
+        clusters = len(measured.groups)
+        between = measured.plain[~np.isnan(measured.plain)]
+        variance = draws.var() * clusters / (clusters - 1)
+        if len(between) > 1:
+            variance += between.var(ddof=1) / len(between)
+        if variance <= _ROUNDING**2:
+            return float("nan")
+        freedom = min(clusters, len(between) if len(between) > 1 else clusters) - 1
+        return float(2 * stats.t.sf(abs(value) / np.sqrt(variance), freedom))
 
     def group_shares(
         self, responses: Responses | Sequence[Responses], outcome: str = "pro"

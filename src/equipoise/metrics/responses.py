@@ -23,8 +23,8 @@ class Responses:
     ``probabilities`` [n, K] are absolute: a row sums to at most 1, and what is missing went to none of the options.
     ``greedy`` [n] is the index of the outcome that greedy decoding gives, or -1 if it gives none of them.
     ``outcomes`` are the K names, ``groups`` the tuple of groups (occupations) of each item, ``templates`` the template
-    of each item. ``target`` are the K shares that would be fair; None for equal ones. Raises ``ValueError`` for shapes
-    that do not fit or numbers that are no probabilities.
+    of each item. ``targets`` [n, K] are the shares that are fair for each item, None for equal ones. Raises
+    ``ValueError`` for shapes that do not fit or numbers that are no probabilities.
     """
 
     probabilities: Floats
@@ -32,7 +32,7 @@ class Responses:
     greedy: NDArray[np.intp]
     groups: tuple[Names, ...]
     templates: Names
-    target: tuple[float, ...] | None
+    targets: Floats | None
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Responses:
         greedy: ArrayLike,
         groups: Sequence[Sequence[str]],
         templates: Sequence[str],
-        target: Sequence[float] | None = None,
+        targets: ArrayLike | None = None,
     ) -> None:
         table = np.array(probabilities, dtype=float)
         if table.ndim != 2 or table.shape[1] != len(outcomes):
@@ -54,12 +54,17 @@ class Responses:
             or ((decisions < UNANSWERED) | (decisions >= len(outcomes))).any()
         ):
             raise ValueError(f"greedy must hold {len(table)} indices of outcomes (or -1)")
+        fair = None if targets is None else np.array(targets, dtype=float)
+        if fair is not None and (
+            fair.shape != table.shape or (fair < 0).any() or not np.allclose(fair.sum(axis=1), 1)
+        ):
+            raise ValueError(f"targets must hold shares {list(table.shape)} of which each row sums to 1")
         freeze(
             self,
+            targets=fair,
             probabilities=table,
             outcomes=tuple(outcomes),
             greedy=decisions,
-            target=None if target is None else tuple(float(share) for share in target),
             **_clusters(len(table), groups, templates),
         )
 
@@ -93,7 +98,7 @@ class Responses:
             self.greedy[index],
             [self.groups[i] for i in index],
             [self.templates[i] for i in index],
-            self.target,
+            None if self.targets is None else self.targets[index],
         )
 
 

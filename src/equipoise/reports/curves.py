@@ -52,8 +52,8 @@ class TaskView:
 
 
 def task_views(results: Results) -> tuple[TaskView, ...]:
-    """The tasks of a results file in order. Of several splits the held-out one is shown."""
-    tasks = dict.fromkeys(run.task for run in results.runs)
+    """The tasks of a results file in order, without public suites. Of several splits the held-out one is shown."""
+    tasks = dict.fromkeys(run.task for run in results.runs if not run.extra.get("suite"))
     labels = list(dict.fromkeys(label_of(run) for run in results.runs if run.mitigation is not None))
     return tuple(_view(results, task, labels) for task in tasks)
 
@@ -65,7 +65,7 @@ def label_of(run: Run) -> str:
 
 
 def _view(results: Results, task: str, labels: Sequence[str]) -> TaskView:
-    runs = [run for run in results.runs if run.task == task]
+    runs = [run for run in results.runs if run.task == task and not run.extra.get("suite")]
     splits = [run.split for run in runs]
     split = "heldout" if "heldout" in splits else splits[0]
     summaries = _over_seeds(run for run in runs if run.split == split)

@@ -12,6 +12,7 @@ from . import wording
 from .curves import TaskView, label_of, task_views
 from .readings import strength_of
 from .results import Results, Run
+from .suite_tables import suite_tables
 
 # What a terminal has room for; the page shows everything.
 _COLUMNS = (
@@ -28,9 +29,10 @@ _COLUMNS = (
 
 
 def audit_tables(results: Results) -> Group:
-    """A table for each task, and the recommendation below them; print it with a rich ``Console``."""
+    """A table for each task and suite, and the recommendation below them; print it with a rich ``Console``."""
     views = task_views(results)
     parts: list[Table | Padding] = [_table(results, view) for view in views]
+    parts += suite_tables(results)
     if results.recommendation is not None:
         parts.append(Padding(_recommendation(results), (1, 0)))
     return Group(*parts)

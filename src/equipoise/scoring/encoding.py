@@ -108,6 +108,8 @@ def _read(source: Source, item: Item) -> _Part:
     """Parts prompt and options of an item without images."""
     tokenizer, text = tokenizer_of(source), prompt_text(source, item.prompt)
     opening = _opening_of(source, item.prompt, text)
+    if not opening and item.prompt == "":
+        opening = document_start(tokenizer)
     spaced = _wants_space(source, item.prompt, text)
 
     def part(options: Sequence[str]) -> EncodedItem:
@@ -229,3 +231,13 @@ def opening_ids(tokenizer: Any) -> list[int]:
         return []
     ids = list(tokenizer("a")["input_ids"])
     return [bos] if ids and ids[0] == bos else []
+
+
+def document_start(tokenizer: Any) -> list[int]:
+    """The token after which running text begins, where all of it is to be scored.
+
+    The tokenizer's beginning-of-text token, or without one the end of the text before, as in ``lm_eval``.
+    """
+    found = getattr(tokenizer, "bos_token_id", None)
+    found = getattr(tokenizer, "eos_token_id", None) if found is None else found
+    return [] if found is None else [int(found)]

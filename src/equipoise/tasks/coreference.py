@@ -109,6 +109,7 @@ class Coreference(Task):
     """
 
     name = "coreference"
+    axis = "gender"
     about = (
         "Two occupations and one pronoun: who is meant? Where nothing says it, an even split is right; where the two "
         "are introduced as relatives, one answer is."

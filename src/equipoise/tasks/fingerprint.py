@@ -20,6 +20,9 @@ def fingerprint(items: Iterable[Item | FreeTextItem]) -> str:
         record = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
         # The images' bytes count, not where they lie; an item without images is what it was before there were any.
         images = record.pop("images", ())
+        # Likewise without a target of its own.
+        if record.get("target", "") is None:
+            del record["target"]
         if images:
             record["images"] = [image.digest for image in images]
         digest.update(json.dumps(record, sort_keys=True, ensure_ascii=False, default=str).encode())

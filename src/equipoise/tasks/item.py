@@ -1,6 +1,6 @@
 """The unit of every task: one prompt and the closed answers that may follow it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -11,7 +11,8 @@ Message = Mapping[str, str]
 """One turn of a chat: ``{"role": ..., "content": ...}``."""
 
 Prompt = str | tuple[Message, ...]
-"""Plain text that is continued literally, or chat turns that the model's own template lays out."""
+"""Plain text that is continued literally (empty: the options are whole texts), or chat turns that the model's own
+template lays out."""
 
 Part = Literal["ambiguous", "unambiguous"]
 """``ambiguous``: every answer is equally right, parity is ideal. ``unambiguous``: exactly one is right."""
@@ -35,6 +36,8 @@ class Item:
         metadata: anything else, as JSON values; part of the data fingerprint.
         images: what stands where the prompt says ``<image>``, in this order: paths, bytes of image files, or Pillow
             images, which are kept as :class:`Picture`. Without images ``<image>`` is text like any other.
+        target: the share of the answers that each outcome should have, above 0 and summing to 1; None for equal shares.
+            Of ambiguous items only.
 
     Raises :class:`InputError`, naming the item, if these do not fit together.
     """
@@ -50,6 +53,7 @@ class Item:
     terminator: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     images: tuple[Picture, ...] = ()
+    target: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.images:
@@ -74,6 +78,14 @@ class Item:
             return f"all options of an ambiguous item mean {self.outcomes[0]!r}, so that it can show no bias"
         if self.answer is not None and not 0 <= self.answer < len(self.options):
             return f"answer {self.answer} is no index into {len(self.options)} options"
+        if self.target is not None:
+            shares = list(self.target.values())
+            whole = set(self.target) == set(self.outcomes) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6
+            if not whole or self.answer is not None:
+                return (
+                    "a target gives each outcome of an ambiguous item a share above 0, summing to 1; got "
+                    f"{dict(self.target)} for {sorted(set(self.outcomes))}"
+                )
         if not self.groups:
             return "needs at least one group (whom does it measure?)"
         if self.images and placeholders(self.prompt) != len(self.images):
@@ -89,3 +101,11 @@ def placeholders(prompt: Prompt) -> int:
     if isinstance(prompt, str):
         return prompt.count(PLACEHOLDER)
     return sum(turn["content"].count(PLACEHOLDER) for turn in prompt)
+
+
+def target_shares(items: Sequence[Item], outcomes: Sequence[str]) -> list[list[float]] | None:
+    """[n, K] the items' targets by outcome, equal shares where an item has none; None if no item has any."""
+    if all(item.target is None for item in items):
+        return None
+    equal = dict.fromkeys(outcomes, 1 / len(outcomes))
+    return [[(item.target or equal).get(outcome, 0.0) for outcome in outcomes] for item in items]

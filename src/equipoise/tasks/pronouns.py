@@ -7,6 +7,7 @@ right half the time.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from .item import Item
 from .occupations import PRONOUNS, Gender, Occupation, occupations
@@ -197,6 +198,7 @@ class Pronouns(Task):
     """
 
     name = "pronouns"
+    axis = "gender"
     about = (
         "An occupation is named and the sentence goes on with he or she. Where nothing says which, an even split is "
         "right; where a relative's gender says it, one answer is."
@@ -219,6 +221,34 @@ class Pronouns(Task):
     def strata(self) -> Mapping[str, str]:
         """Occupations held mostly by women and mostly by men are divided separately."""
         return {occupation.name: occupation.gender for occupation in occupations()}
+
+
+class LabourPronouns(Pronouns):
+    """The same items; fair is what labour statistics say: the occupation's share of women instead of a half.
+
+    A model that follows it reproduces the world as it is, stereotypes and all: which of the two is wanted is for the
+    user to say. Shares are kept 1 % away from 0 and 1, since no odds can be infinite.
+    """
+
+    name = "pronouns-labour"
+    about = (
+        "An occupation is named and the sentence goes on with he or she. Where nothing says which, the occupation's "
+        "share of women among those who work in it (US labour statistics) is right; where a relative's gender says it, "
+        "one answer is."
+    )
+
+    def items(self) -> Sequence[Item]:
+        """As :class:`Pronouns`, the ambiguous ones with a target."""
+        women = {occupation.name: occupation.percent_women for occupation in occupations()}
+        return [
+            replace(item, target=_shares(women[item.groups[0]])) if item.part == "ambiguous" else item
+            for item in super().items()
+        ]
+
+
+def _shares(percent_women: float) -> dict[str, float]:
+    majority = min(max(percent_women, 100 - percent_women) / 100, 0.99)
+    return {"pro": majority, "anti": 1 - majority}
 
 
 def fill(template: str, occupation: Occupation, gender: Gender | None = None) -> str:

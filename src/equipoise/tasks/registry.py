@@ -4,17 +4,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import InputError
+from .bbq import BBQ
+from .bold import BOLD
 from .choices import choices_tasks
 from .coreference import Coreference
+from .crows_pairs import CrowsPairs
+from .intersections import Attribute, People
+from .multiple_choice import ARC, MMLU, PIQA
 from .occupation_pairs import OccupationPairs
 from .prompts import PromptTask, Toxicity
-from .pronouns import Pronouns
+from .pronouns import LabourPronouns, Pronouns
+from .stereoset import StereoSet
+from .suite import Suite
 from .synthbias import SynthBias
 from .task import Task
+from .whole import Whole
+from .wikitext import WikiText
 from .winobias import WinoBias
 from .winogender import WinoGender
 
-_BUILT_IN: dict[str, Callable[[], Task]] = {"pronouns": Pronouns, "coreference": Coreference}
+
+def _people(attribute: Attribute) -> Callable[[], Task]:
+    return lambda: People(attribute)
+
+
+_BUILT_IN: dict[str, Callable[[], Task]] = {
+    "pronouns": Pronouns,
+    "coreference": Coreference,
+    "pronouns-labour": LabourPronouns,
+    "people": _people("both"),
+    "people-gender": _people("gender"),
+    "people-race": _people("race"),
+}
 _PROMPTS: dict[str, Callable[[], PromptTask]] = {"toxicity": Toxicity}
 
 
@@ -28,6 +49,24 @@ _FROM_FILES: dict[str, _FromFiles] = {
     "winobias": _FromFiles(WinoBias, "the folder with WinoBias's own files"),
     "winogender": _FromFiles(WinoGender, "the folder with all_sentences.tsv and occupations-stats.tsv"),
     "synthbias": _FromFiles(SynthBias, "SynthBias's CSV file"),
+}
+
+
+@dataclass(frozen=True)
+class _SuiteFrom:
+    load: Callable[[str], Suite]
+    wants: str
+
+
+_SUITES: dict[str, _SuiteFrom] = {
+    "crows-pairs": _SuiteFrom(CrowsPairs, "crows_pairs_anonymized.csv"),
+    "stereoset": _SuiteFrom(StereoSet, "dev.json"),
+    "bbq": _SuiteFrom(BBQ, "the folder with *.jsonl and additional_metadata.csv"),
+    "bold": _SuiteFrom(BOLD, "the folder with *_prompt.json"),
+    "mmlu": _SuiteFrom(MMLU, "the folder with dev and test (or val)"),
+    "arc": _SuiteFrom(ARC, "a .jsonl or CSV file of questions"),
+    "piqa": _SuiteFrom(PIQA, "the folder with valid.jsonl and valid-labels.lst"),
+    "wikitext": _SuiteFrom(WikiText, "a WikiText file"),
 }
 
 
@@ -81,7 +120,30 @@ def load_task(spec: str) -> Task:
         raise InputError(
             f"task {name!r} is free text without closed answers: use one of {', '.join(task_names())}"
         )
-    raise InputError(f"unknown task {name!r}: use one of {', '.join(task_names())}")
+    if name in _SUITES:
+        raise InputError(
+            f"task {name!r} is a public suite, which is only measured (audit): use one of {', '.join(task_names())}"
+        )
+    raise InputError(f"unknown task {name!r}: use one of {', '.join((*task_names(), *suite_names()))}")
+
+
+def suite_names() -> tuple[str, ...]:
+    """Every public suite, as :func:`load_subject` takes it."""
+    return (*(f"{name}:PATH" for name in _SUITES), "whole:TASK")
+
+
+def load_subject(spec: str) -> Task | Suite:
+    """What can be measured: the suite that ``spec`` names, else :func:`load_task`."""
+    name, _, path = spec.partition(":")
+    if name == "whole":
+        return Whole(load_task(path))
+    if name not in _SUITES:
+        return load_task(spec)
+    if not path:
+        raise InputError(
+            f"task {name!r} needs data: write --task {name}:PATH, PATH being {_SUITES[name].wants}"
+        )
+    return _SUITES[name].load(path)
 
 
 def load_prompt_task(spec: str) -> PromptTask:

@@ -43,6 +43,7 @@ class SynthBias(Task):
     """The rows of one CSV file; raises :class:`InputError` naming file, row, column and remedy."""
 
     name = "synthbias"
+    axis = "gender"
     about = "SynthBias: which of two occupations does the pronoun mean?"
 
     def __init__(self, path: str | PathLike[str]) -> None:

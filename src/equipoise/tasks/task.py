@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .item import Item
+from .suite import Evidence, Readings
 
 SetName = Literal["train", "validation", "heldout"]
 
@@ -35,7 +36,7 @@ class Task(ABC):
     groups. ``exhaustive`` says whether the options are all that counts as an answer, so that what they leave of the
     probability is abstention; it is not where they are whole texts, of which any single one is improbable. ``target``
     are the outcomes' shares that would be fair, None for equal ones. ``about`` tells a report's reader in a sentence or
-    two what is asked.
+    two what is asked. ``axis`` is the kind of bias, such as "gender".
     """
 
     name: str
@@ -43,10 +44,15 @@ class Task(ABC):
     exhaustive: bool = True
     target: tuple[float, ...] | None = None
     about: str = ""
+    axis: str | None = None
 
     @abstractmethod
     def items(self) -> Sequence[Item]:
         """Every item, always the same in the same order."""
+
+    def readings(self, items: Sequence[Item], evidence: Evidence) -> Readings:
+        """Metrics of the set's own paper, for :class:`equipoise.tasks.Whole`; by default none."""
+        return {}
 
     def summary(self) -> str:
         """``about``, or without it the first line of the class's docstring."""
@@ -140,12 +146,27 @@ def partition(
     return assigned
 
 
+def set_aside(task: Task, items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
+    """Two thirds of the groups with their items, and the rest; items that would mix them are dropped."""
+    groups = sorted({group for item in items for group in task.held_out_groups(item)})
+    strata = task.strata()
+    random.Random(f"{seed}/set aside").shuffle(groups)
+    groups.sort(key=lambda group: strata.get(group, ""))
+    rest = set(groups[2::3])
+    sides: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        inside = {group in rest for group in task.held_out_groups(item)}
+        if len(inside) == 1:
+            sides[inside.pop()].append(item)
+    return sides
+
+
 def make_split(
     name: str, sets: Mapping[SetName, Sequence[Item]], *, seed: int, limit: int | None = None
 ) -> Split:
     """Apply ``limit`` to each part of each set; refuse a split with an empty set, or a limit that drops a part."""
     if limit is not None:
-        sets = {key: _limited(name, key, items, limit, seed) for key, items in sets.items()}
+        sets = {key: limited(name, key, items, limit, seed) for key, items in sets.items()}
     for key, items in sets.items():
         if not items:
             raise InputError(
@@ -154,8 +175,8 @@ def make_split(
     return Split(tuple(sets["train"]), tuple(sets["validation"]), tuple(sets["heldout"]))
 
 
-def _limited(name: str, key: SetName, items: Sequence[Item], limit: int, seed: int) -> list[Item]:
-    """At most ``limit`` items of each part."""
+def limited(name: str, key: str, items: Sequence[Item], limit: int, seed: int) -> list[Item]:
+    """At most ``limit`` items of each part of the set ``key``; :class:`InputError` if that leaves nothing."""
     taken: list[Item] = []
     for part in ("ambiguous", "unambiguous"):
         found = [item for item in items if item.part == part]

@@ -17,11 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import InputError
 from ..files import read_text
+from ..metrics import Table, anti_f1, f1_gap, pro_f1
 from .item import Item
 from .occupations import Gender
 from .referent import PRONOUN_GENDER, QUESTION, referent_item, wording
+from .suite import Evidence, Reading, Readings
 from .task import Task
 
 _FILES = tuple(
@@ -36,6 +40,7 @@ class WinoBias(Task):
     """The sentences in a folder; raises :class:`InputError` for a missing file or a line of another form."""
 
     name = "winobias"
+    axis = "gender"
     about = "WinoBias: which of two occupations does the pronoun mean?"
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -54,6 +59,32 @@ class WinoBias(Task):
     def items(self) -> Sequence[Item]:
         """Every line of every file, one item each."""
         return self._items
+
+    def readings(self, items: Sequence[Item], evidence: Evidence) -> Readings:
+        """F1 on pro- and on anti-stereotypical sentences and their difference, of each type.
+
+        The more probable option is the answer, so that every sentence is answered and F1 is accuracy.
+        """
+        chosen = evidence.logp.argmax(1)
+        answered = evidence.logp.max(1) > -np.inf
+        right = np.array([item.options.index(f" {item.metadata['referent']}") for item in items])
+        table = Table(
+            {
+                "pro": [item.outcomes[own] == "pro" for item, own in zip(items, right, strict=True)],
+                "right": (chosen == right) & answered,
+                "answered": answered,
+            },
+            [item.groups for item in items],
+            [item.template for item in items],
+        )
+        kinds = np.array([item.metadata["type"] for item in items])
+        return {
+            f"{statistic.name}.{kind}": Reading(
+                statistic, table.take(kinds == kind), self.axis, 0.0 if statistic is f1_gap else None
+            )
+            for kind in dict.fromkeys(kinds)
+            for statistic in (pro_f1, anti_f1, f1_gap)
+        }
 
     def strata(self) -> Mapping[str, str]:
         """The set's lists of occupations are divided separately."""

@@ -17,9 +17,13 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import InputError
 from ..files import read_text
+from ..metrics import Table, share_correlation
 from .item import Item
+from .suite import Evidence, Reading, Readings
 from .task import Task
 
 
@@ -27,6 +31,7 @@ class WinoGender(Task):
     """The sentences in a folder; raises :class:`InputError` for a missing file, column or twin, or a wrong share."""
 
     name = "winogender"
+    axis = "gender"
     exhaustive = False
     about = (
         "Winogender: a sentence about the person of an occupation goes on with he or she. Nothing says which, so an "
@@ -54,6 +59,20 @@ class WinoGender(Task):
     def items(self) -> Sequence[Item]:
         """One item an occupation and participant."""
         return self._items
+
+    def readings(self, items: Sequence[Item], evidence: Evidence) -> Readings:
+        """The correlation of P("she" | he or she) with the occupations' shares of women."""
+        female = np.array([item.metadata["female"] for item in items])
+        rows = np.arange(len(items))
+        gap = evidence.logp[rows, 1 - female] - evidence.logp[rows, female]
+        table = Table(
+            {
+                "female": 1 / (1 + np.exp(np.clip(gap, -500, 500))),
+                "percent_women": [item.metadata["percent_women"] for item in items],
+            },
+            [item.groups for item in items],
+        )
+        return {"share_correlation": Reading(share_correlation, table, self.axis, 0.0)}
 
     def held_out_template(self, item: Item) -> None:
         """Each wording belongs to one occupation, so holding these out holds it out too."""
@@ -128,7 +147,7 @@ class WinoGender(Task):
             answer=None,
             groups=(occupation,),
             template=name,
-            metadata={"percent_women": shares[occupation]},
+            metadata={"percent_women": shares[occupation], "female": order.index("female")},
         )
 
 

@@ -11,23 +11,25 @@ import torch
 from ..errors import InputError
 from ..files import write_atomic
 from ..interventions import attach_tokens
-from ..methods.mitigation import Steering
+from ..methods.mitigation import Mitigation, Steering
 from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
 from ..reports import Advice, Results, render_page
-from ..tasks import Task, fingerprint
+from ..tasks import Suite, Task, fingerprint
 from ..versions import equipoise_version, versions
 from .cards import data_card, mitigation_cards
 from .estimates import Intervals, Measured, draw_items, draw_text
+from .guarantee import certify, check_guarantee, questions_of
 from .inputs import (
     Source,
     Token,
+    check_axes,
     check_seeds,
     check_strengths,
     free_outputs,
     limited,
     the_mitigations,
-    the_tasks,
+    the_subjects,
     the_text,
     the_tokens,
     within,
@@ -39,6 +41,9 @@ from .measure import Acting, Answers, Asked, PlainText, Questions, TextMeasure, 
 from .progress import Report, part, silent
 from .runs import BASE, Contender, Setting, Subject, make_runs
 from .samples import sampled
+from .side_effects import side_effects
+from .suite_runs import ask_suites, suite_runs
+from .suites import SuiteQuestions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,7 +57,7 @@ OUTPUTS = ("results.json", "report.html", SCORES)
 
 def audit(
     source: str | os.PathLike[str] | PreTrainedModel | LoadedModel,
-    tasks: str | Task | Sequence[str | Task],
+    tasks: str | Task | Suite | Sequence[str | Task | Suite],
     *,
     intervention: Source | Mapping[int, Source] | None = None,
     tokens: Token | Sequence[Token] = (),
@@ -62,6 +67,8 @@ def audit(
     kl_budget: float | None = 0.05,
     accuracy_drop: float | None = 0.01,
     keep: Sequence[float] = (),
+    targeted: Sequence[str] = ("gender",),
+    guarantee: float | None = None,
     limit: int | None = LIMIT,
     text: str | os.PathLike[str] | Sequence[str] | None = None,
     passages: int = PASSAGES,
@@ -79,7 +86,8 @@ def audit(
 
     Args:
         source: see :func:`equipoise.models.load`.
-        tasks: names as on the command line (``pronouns``, ``winobias:PATH``) or tasks.
+        tasks: names as on the command line (``pronouns``, ``winobias:PATH``, ``bbq:PATH``), tasks or public suites.
+            Suites are measured whole (up to ``limit`` of each stratum); what is recommended goes by the tasks alone.
         intervention: a value (or any mitigation, such as :class:`equipoise.methods.Prompting`), a file, a sum of
             files, a file name with ``{seed}`` in it, or a mapping from seed to any of these (an intervention fitted
             on each seed's split). None measures the base model alone.
@@ -89,6 +97,11 @@ def audit(
         target, kl_budget, accuracy_drop: what the recommended strength must reach and may cost: per-occupation
             bias, nats a token on plain text, and a drop of unambiguous accuracy. None sets no limit on what it costs.
         keep: shares in (0, 1]; for each, the intervention with only its strongest entries is measured as well.
+        targeted: the axes of bias that the intervention is meant to move; where a suite shows that it moves another,
+            ``side_effects`` warns.
+        guarantee: a confidence, such as 0.9: two thirds of the held-out occupations and half of the text calibrate, and
+            the strength is the weakest of which they say with this confidence that the target and all budgets are kept
+            (learn then test, :mod:`equipoise.metrics.guarantee`); what is reported is measured on the rest.
         limit: at most so many held-out items of each part and seed; None takes all.
         text: a text file, or passages, for KL and perplexity; by default our own, the half that no fit looks at.
         passages: how many of them, 64 tokens each.
@@ -123,9 +136,18 @@ def audit(
     grid = check_strengths(strengths)
     contenders = _contenders(intervention, the_seeds, file)
     settings = _settings(contenders, grid, keep)
-    chosen_tasks = the_tasks(tasks)
+    chosen_tasks, chosen_suites = the_subjects(tasks)
+    the_targeted = check_axes(targeted)
     words = the_tokens(tokens)
-    heldout = tuple(Questions.of(task, the_seeds, limit) for task in chosen_tasks)
+    heldout: tuple[Questions, ...]
+    calibration: tuple[Questions, ...] = ()
+    ordering: tuple[Questions, ...] = ()
+    if guarantee is None:
+        heldout = tuple(Questions.of(task, the_seeds, limit) for task in chosen_tasks)
+    else:
+        check_guarantee(chosen_tasks, the_seeds, guarantee, steered=bool(contenders))
+        heldout, calibration, ordering = questions_of(chosen_tasks, the_seeds[0], limit)
+    suites = tuple(SuiteQuestions.of(suite, limit, the_seeds[0]) for suite in chosen_suites)
     texts, text_name = the_text(text, "report")
     item_draws = [draw_items(part_of_task, level) for part_of_task in heldout]
     progress(0.0, "loading the model")
@@ -138,7 +160,8 @@ def audit(
             for one, _ in contender.distinct():
                 one.check(loaded)
         asked = tuple(Asked.of(loaded, part_of_task) for part_of_task in heldout)
-        plain = PlainText.of(loaded, texts, passages=passages, length=LENGTH)
+        shown = texts if guarantee is None else texts[::2]
+        plain = PlainText.of(loaded, shown, passages=passages, length=LENGTH)
         text_draws = draw_text(plain.names, level)
         intervals = [
             Intervals(*draws, text_draws, part_of_task.task.exhaustive)
@@ -146,18 +169,35 @@ def audit(
         ]
         subject = Subject(loaded, asked, plain, the_seeds, contenders)
 
+        tasks_done = 0.85 if not suites else 0.4 if heldout else 0.02
         with ledger.part("measuring"):
-            measured = _measure(subject, settings, ledger, part(progress, 0.02, 0.85))
+            measured = _measure(subject, settings, ledger, part(progress, 0.02, tasks_done))
+            readings = ask_suites(subject, settings, suites, _kept, part(progress, tasks_done, 0.85))
         with ledger.part("intervals"):
-            runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.95))
-        advice = recommend(points, budgets) if contenders else None
+            runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.9))
+            of_suites = suite_runs(subject, readings, suites, level, part(progress, 0.9, 0.95))
+        advice = recommend(points, budgets) if contenders and heldout else None
+        calibrated = None
+        if advice is not None and guarantee is not None:
+            progress(0.9, "calibrating")
+            kept_back = PlainText.of(loaded, texts[1::2], passages=len(texts), length=LENGTH)
+            calibrated = certify(
+                subject,
+                calibration,
+                ordering,
+                kept_back,
+                budgets,
+                guarantee,
+                lambda one: _measure(one, settings, ledger, silent),
+            )
+            advice = calibrated.advice(budgets)
         progress(0.95, "generating")
         with ledger.part("generating"):
             generations, sampling = sampled(subject, advice, ledger)
         results = Results(
             model=describe(loaded).as_dict(),
             seeds=the_seeds,
-            runs=tuple(runs),
+            runs=(*runs, *of_suites),
             recommendation=None if advice is None else _advice(advice, contenders[0]),
             level=level,
             equipoise=equipoise_version(),
@@ -165,17 +205,25 @@ def audit(
             command=command,
             extra={
                 "versions": versions(),
-                "tasks": {task.name: task.summary() for task in chosen_tasks},
-                "data": {part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
+                "tasks": {
+                    **{task.name: task.summary() for task in chosen_tasks},
+                    **{suite.name: suite.about for suite in chosen_suites},
+                },
+                "data": {
+                    **{part.task.name: f"sha256:{fingerprint(part.items)}" for part in heldout},
+                    **{asked.suite.name: asked.data for asked in suites},
+                },
                 "text": f"{plain.reference.passages} passages of {LENGTH} tokens, {text_name}",
                 "sampling": sampling,
                 "items": {one.questions.task.name: data_card(one.questions) for one in asked},
                 "mitigations": mitigation_cards(contenders),
                 "cost": ledger.as_dict(),
+                **side_effects(of_suites, the_targeted, level),
+                **({} if calibrated is None else {"guarantee": calibrated.as_dict()}),
                 **({"tokens": [word.string for word in words]} if words else {}),
             },
         )
-        scores = item_scores(subject, measured) if folder is not None else None
+        scores = item_scores(subject, measured) if folder is not None and heldout else None
     if folder is not None:
         write_results(results, folder, scores=scores, force=force)
     progress(1.0, "done")
@@ -251,17 +299,27 @@ def _measure(
         for whole, seeds in distinct:
             of_seed = "" if len(distinct) == 1 else f", seed {', '.join(map(str, seeds))}"
             step(f"measuring λ = {setting.strength:g}{_of_kept(setting.keep)}{of_seed}")
-            one = whole
-            if setting.keep is not None and isinstance(whole, Steering):
-                one = Steering(whole.intervention.sparsify(setting.keep))
             answers, text = measure_at(
-                subject.loaded, subject.asked, subject.text, one, setting.strength, seeds, ledger
+                subject.loaded,
+                subject.asked,
+                subject.text,
+                _kept(whole, setting),
+                setting.strength,
+                seeds,
+                ledger,
             )
             for number, of_task in enumerate(answers):
                 by_task[number] |= of_task
             texts |= dict.fromkeys(seeds, text)
         found[setting] = [_measured(subject, of_task, texts) for of_task in by_task]
     return found
+
+
+def _kept(whole: Mitigation, setting: Setting) -> Mitigation:
+    """The mitigation with the share of its entries that the setting keeps."""
+    if setting.keep is None or not isinstance(whole, Steering):
+        return whole
+    return Steering(whole.intervention.sparsify(setting.keep))
 
 
 def _of_kept(keep: float | None) -> str:

@@ -14,7 +14,7 @@ from ..files import refuse_existing
 from ..interventions import InjectedToken, Intervention, meeting, split_sum
 from ..methods import Steering, load_mitigation
 from ..methods.mitigation import Mitigation, as_mitigation, together
-from ..tasks import Task, TextPart, load_task, load_text, plain_text
+from ..tasks import Suite, Task, TextPart, axis_of, load_subject, load_task, load_text, plain_text
 
 Source = Intervention | Mitigation | str | os.PathLike[str]
 Token = InjectedToken | str | os.PathLike[str]
@@ -110,6 +110,32 @@ def the_tasks(tasks: str | Task | Sequence[str | Task]) -> tuple[Task, ...]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"the task {name!r} is given more than once: name each task once")
+    return found
+
+
+def the_subjects(
+    given: str | Task | Suite | Sequence[str | Task | Suite],
+) -> tuple[tuple[Task, ...], tuple[Suite, ...]]:
+    """Tasks and public suites, by name or as they are; each name once."""
+    listed = [given] if isinstance(given, (str, Task, Suite)) else list(given)
+    if not listed:
+        raise InputError("there is no task: give at least one, for example pronouns")
+    found = [load_subject(one) if isinstance(one, str) else one for one in listed]
+    names = [one.name for one in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"the task {name!r} is given more than once: name each task once")
+    return (
+        tuple(one for one in found if isinstance(one, Task)),
+        tuple(one for one in found if isinstance(one, Suite)),
+    )
+
+
+def check_axes(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of axes of bias as suites have them. Raises :class:`InputError` for an empty one."""
+    found = tuple(axis_of(name) for name in names)
+    if not all(found):
+        raise InputError("a targeted axis has no name: write for example gender or race")
     return found
 
 

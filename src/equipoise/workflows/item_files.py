@@ -66,9 +66,15 @@ class ItemScores:
         judged = [(line, one) for line, one in given if line["part"] != "ambiguous"]
         outcomes = open_ones[0][0]["outcomes"]
         clusters = [line["groups"] for line, _ in open_ones], [line["template"] for line, _ in open_ones]
+        # An item has one where other shares than equal ones are fair.
+        targets = [line["target"] for line, _ in open_ones] if "target" in open_ones[0][0] else None
         chosen, said = (
             Responses(
-                [one["p"] for _, one in open_ones], outcomes, [one[name] for _, one in open_ones], *clusters
+                [one["p"] for _, one in open_ones],
+                outcomes,
+                [one[name] for _, one in open_ones],
+                *clusters,
+                targets,
             )
             for name in ("greedy", "said")
         )

@@ -48,9 +48,13 @@ def item_scores(subject: Subject, measured: Mapping[Setting, Sequence[Measured]]
                     answers.said.greedy,
                     strict=True,
                 )
-                for row, (p, greedy, said) in zip(questions.of_part("ambiguous", seed), given, strict=True):
+                rows = questions.of_part("ambiguous", seed)
+                for row, (p, greedy, said) in zip(rows, given, strict=True):
                     values = {"p": _rounded(p), "greedy": int(greedy), "said": int(said)}
                     _note(entries[int(row)], place, seed, values)
+                if (fair := answers.responses.targets) is not None:
+                    for row, shares in zip(rows, fair, strict=True):
+                        entries[int(row)]["target"] = _rounded(shares)
                 if answers.judged is not None:
                     rows = questions.of_part("unambiguous", seed)
                     for row, right in zip(rows, answers.judged.correct, strict=True):

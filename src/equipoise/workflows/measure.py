@@ -29,11 +29,12 @@ from ..scoring import (
     text_reference,
     text_tokens,
 )
-from ..tasks import Item, Task
+from ..tasks import Item, Task, limited, set_aside
 from .kept import Kind, data_of
 from .ledger import Ledger
 
 Which = Literal["heldout", "validation"]
+Share = Literal["calibration", "report"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +84,9 @@ class Questions:
         seeds: Sequence[int],
         limit: int | None = None,
         which: Which = "heldout",
+        share: Share | None = None,
     ) -> Questions:
-        """The sets of ``seeds``, at most ``limit`` items of each part in each.
+        """The sets of ``seeds``, at most ``limit`` items of each part in each; of the held-out one perhaps only a part.
 
         Raises :class:`InputError` if nothing can be held out, or a seed has no ambiguous item.
         """
@@ -92,8 +94,11 @@ class Questions:
         items: list[Item] = []
         rows = {}
         for seed in seeds:
-            split = task.split(seed, limit)
+            split = task.split(seed, None if share else limit)
             asked = split.heldout if which == "heldout" else split.validation
+            if share:
+                side = set_aside(task, asked, seed)[0 if share == "calibration" else 1]
+                asked = tuple(side if limit is None else limited(task.name, share, side, limit, seed))
             if not any(item.part == "ambiguous" for item in asked):
                 place_of = "" if which == "heldout" else f"{which} "
                 raise InputError(

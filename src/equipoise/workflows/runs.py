@@ -102,7 +102,9 @@ def make_runs(
                 assert parts[0] is not None and parts[1] is not None
                 runs.append(_run(subject, task, setting, seed, (parts[0], parts[1], parts[2]), draws))
     points = [
-        _point(setting.strength, of_tasks) for setting, of_tasks in summaries.items() if setting.keep is None
+        _point(setting.strength, of_tasks)
+        for setting, of_tasks in summaries.items()
+        if setting.keep is None and of_tasks
     ]
     return runs, points
 

@@ -19,6 +19,8 @@ def sampled(
     subject: Subject, advice: Recommendation | None, ledger: Ledger
 ) -> tuple[tuple[Generation, ...], str]:
     """Three greedy and three sampled ones, at the recommended strength, and a sentence that says so."""
+    if not subject.asked:
+        return (), "no generations: public suites alone were measured"
     seed = subject.seeds[0]
     first = subject.asked[0].questions
     rows = first.of_part("ambiguous", seed)

@@ -35,6 +35,8 @@ def parity(items: Sequence[Item], outcomes: Sequence[str], target: Sequence[floa
     With another ``target``: the log-odds of the outcomes that have a share, against the last of them, less those of
     the target; of the outcomes that have none, against the last of those, so that what is wrongly said leans to no
     side; and of the former together against the latter, where these have more than a fiftieth.
+
+    Of items with a target of their own, log-odds less that target's.
     """
     wanted = [1 / len(outcomes)] * len(outcomes) if target is None else list(target)
     there = [k for k, share in enumerate(wanted) if share > 0]
@@ -47,8 +49,12 @@ def parity(items: Sequence[Item], outcomes: Sequence[str], target: Sequence[floa
                 f"of {list(outcomes)}"
             )
 
+    own = torch.tensor(
+        [[math.log(item.target[outcome]) if item.target else 0.0 for outcome in outcomes] for item in items]
+    )
+
     def heads(logp: Tensor, index: Tensor) -> Sequence[Tensor]:
-        logits = outcome_logits(items, outcomes, logp, index)
+        logits = outcome_logits(items, outcomes, logp, index) - own[index.cpu()].to(logp)
         found = [
             logits[:, k] - logits[:, there[-1]] - math.log(wanted[k] / wanted[there[-1]]) for k in there[:-1]
         ]

@@ -50,6 +50,12 @@ def fit(
             raise InputError(
                 f"task {task.name!r}: there is no ambiguous {name} item, and only these show a bias"
             )
+    unequal = task.target is not None or any(item.target is not None for item in split.train)
+    if settings.objective == "paper" and unequal:
+        raise InputError(
+            f"task {task.name!r} wants other shares than equal ones, and the objective paper is for equal ones: "
+            "leave out --set objective=paper"
+        )
     passages = plain_text("fit") if text is None else text
     data = fingerprint([*split.train, *split.validation])
     with working_copy(loaded, settings.precision) as working:

@@ -1,0 +1,95 @@
+"""The log-likelihood of whole texts that are longer than a model reads at once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from ..interventions import answers_start
+from ..models import LoadedModel, hidden_of
+from .answers import head_logprobs, run_backbone
+from .encoding import document_start, plain_ids
+
+# A full vocabulary of log-probabilities a token bounds how many are scored at a time.
+_HEAD_TOKENS = 512
+
+
+def windows(ids: Sequence[int], start: int, length: int) -> list[tuple[list[int], list[int]]]:
+    """Pairs of what is read and what is predicted, which predict each token once.
+
+    Windows of ``length`` tokens follow each other with one token of context; the last one reads as far back as it can
+    (``lm_eval``'s rolling windows with a context of 1).
+    """
+    whole = [start, *ids]
+    found = []
+    for first in range(0, len(ids), length):
+        end = min(first + length, len(ids))
+        begin = first if end - first == length or not first else end - length
+        found.append((whole[begin:end], list(ids[first:end])))
+    return found
+
+
+def rolling_nll(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    *,
+    length: int = 1024,
+    rows: int = 4,
+    before: Sequence[int] = (),
+) -> NDArray[np.float64]:
+    """Negative log-likelihood [n] of each text, nats, all its tokens included.
+
+    Args:
+        loaded: the model, with whatever steers now; an intervention on the answer acts on all of it.
+        texts: n texts.
+        length: tokens of a window.
+        rows: windows at a time.
+        before: tokens that every window follows (an instruction).
+
+    Raises :class:`InputError` for a tokenizer that has no token to begin a text with.
+    """
+    start = document_start(loaded.tokenizer)
+    if not start:
+        raise InputError(
+            "this tokenizer has neither a beginning nor an end of text: whole texts can't be scored"
+        )
+    parts = [
+        (number, *pair)
+        for number, text in enumerate(texts)
+        for pair in windows(plain_ids(loaded.tokenizer, text), start[0], length)
+    ]
+    parts.sort(key=lambda part: -len(part[1]))
+    total = np.zeros(len(texts))
+    with torch.inference_mode(), answers_start(loaded, 0):
+        for place in range(0, len(parts), rows):
+            chunk = parts[place : place + rows]
+            for (number, _, _), value in zip(chunk, _chunk(loaded, chunk, list(before)), strict=True):
+                total[number] += value
+    return total
+
+
+def _chunk(
+    loaded: LoadedModel, parts: Sequence[tuple[int, list[int], list[int]]], before: list[int]
+) -> list[float]:
+    longest = max(len(read) for _, read, _ in parts)
+    padded = [before + read + [0] * (longest - len(read)) for _, read, _ in parts]
+    hidden = hidden_of(run_backbone(loaded, torch.tensor(padded).to(loaded.device)))
+    found = []
+    for row, (_, read, wanted) in enumerate(parts):
+        end = len(before) + len(read)
+        states = hidden[row, end - len(wanted) : end].contiguous()
+        targets = torch.tensor(wanted).to(states.device)
+        found.append(
+            sum(
+                _nats(loaded, states[i : i + _HEAD_TOKENS], targets[i : i + _HEAD_TOKENS])
+                for i in range(0, len(wanted), _HEAD_TOKENS)
+            )
+        )
+    return found
+
+
+def _nats(loaded: LoadedModel, states: Tensor, targets: Tensor) -> float:
+    return float(-head_logprobs(loaded, states).gather(1, targets[:, None]).double().sum())

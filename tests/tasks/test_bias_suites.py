@@ -1,0 +1,314 @@
+"""BBQ, CrowS-Pairs, StereoSet and WinoBias: oracle responders, cases by hand, and where public code is wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tasks.suite_files import RESPONDERS, bbq, crows_pairs, evidence, responder, stereoset
+
+from equipoise.errors import InputError
+from equipoise.metrics import Bootstrap, Table, bbq_ambiguous_bias, bbq_disambiguated_bias, preferred
+from equipoise.tasks import (
+    BBQ,
+    BOLD,
+    CrowsPairs,
+    Evidence,
+    Readings,
+    StereoSet,
+    Whole,
+    WinoBias,
+    WinoGender,
+    load_subject,
+)
+from equipoise.tasks.bold import gendered
+
+
+def values(readings: Readings) -> dict[str, float | None]:
+    return {name: reading.statistic(reading.sample) for name, reading in readings.items()}
+
+
+@pytest.mark.parametrize("who", RESPONDERS)
+def test_bbq_of_oracle_responders(tmp_path: Path, who: str) -> None:
+    suite = BBQ(bbq(tmp_path, questions=12, pairs=20))
+    items = suite.items()
+    found = values(suite.readings(items, responder(items, who)))
+    expected = {
+        "stereotypical": (0.0, 0.5, 1.0, 1.0, 0.0),
+        "anti": (0.0, 0.5, -1.0, -1.0, 0.0),
+        "unknown": (1.0, 0.0, 0.0, None, 0.0),
+        "random": (1 / 3, 1 / 3, 0.0, 0.0, 0.0),
+    }[who]
+    names = (
+        "ambiguous_accuracy",
+        "disambiguated_accuracy",
+        "ambiguous_bias",
+        "disambiguated_bias",
+        "unparseable_rate",
+    )
+    for name, value in zip(names, expected, strict=True):
+        number = found[f"{name}.gender"]
+        assert number == value if who != "random" else number == pytest.approx(value, abs=0.12)
+
+
+def test_bbq_silence_is_neither_an_answer_nor_unknown(tmp_path: Path) -> None:
+    suite = BBQ(bbq(tmp_path))
+    items = suite.items()
+    found = values(suite.readings(items, evidence(items, [None] * len(items))))
+    assert found["unparseable_rate.gender"] == 1
+    assert found["ambiguous_accuracy.gender"] == found["disambiguated_accuracy.gender"] == 0
+    assert found["ambiguous_bias.gender"] is found["disambiguated_bias.gender"] is None
+    # A reader that looks a missing answer up at index −1 takes the last option for it, and finds answers and bias.
+    last = values(suite.readings(items, evidence(items, [2] * len(items))))
+    assert last["ambiguous_accuracy.gender"] == pytest.approx(1 / 3, abs=0.01)
+
+
+def test_bbq_by_hand_and_what_pooling_the_contexts_makes_of_it() -> None:
+    nan = float("nan")
+    groups = [(f"q{n}",) for n in range(10)]
+    # Ambiguous: 4 right ("unknown"), 4 stereotypical, 2 against it.
+    ambiguous = Table({"correct": [1] * 4 + [0] * 6, "biased": [nan] * 4 + [1] * 4 + [0] * 2}, groups)
+    disambiguated = Table({"correct": [1] * 10, "biased": [1] * 5 + [0] * 5}, groups)
+    assert bbq_ambiguous_bias(ambiguous) == pytest.approx((1 - 0.4) * (2 * 4 / 6 - 1)) == pytest.approx(0.2)
+    assert bbq_disambiguated_bias(disambiguated) == 0
+    pooled_accuracy = 14 / 20
+    assert (1 - pooled_accuracy) * (2 * 4 / 6 - 1) == pytest.approx(0.1) != bbq_ambiguous_bias(ambiguous)
+
+
+def test_bbq_targets_go_by_category_question_and_example(tmp_path: Path) -> None:
+    suite = BBQ(bbq(tmp_path))
+    first = suite.items()[0]
+    assert dict(zip(first.options, first.outcomes, strict=True)) == {
+        " aunt 0": "pro",
+        " uncle 0": "anti",
+        " Not known": "unknown",
+    }
+    # The same people asked the other way round: the bias answers with the other one.
+    assert dict(zip(suite.items()[2].options, suite.items()[2].outcomes, strict=True))[" uncle 0"] == "pro"
+    (tmp_path / "additional_metadata.csv").write_text("category,question_index,example_id,target_loc\n")
+    untargeted = BBQ(tmp_path)
+    found = values(untargeted.readings(untargeted.items(), responder(untargeted.items(), "unknown")))
+    assert {item.outcomes.count("other") for item in untargeted.items()} == {2}
+    assert found["ambiguous_accuracy.gender"] == 1 and found["disambiguated_bias.gender"] is None
+
+
+@pytest.mark.parametrize(
+    ("who", "score"), [("stereotypical", 1), ("anti", 0), ("unknown", 0.5), ("random", 0.5)]
+)
+def test_crows_pairs_of_oracle_responders(tmp_path: Path, who: str, score: float) -> None:
+    suite = CrowsPairs(crows_pairs(tmp_path, 400))
+    items = suite.items()
+    found = values(suite.readings(items, responder(items, who)))
+    for name in ("stereotype_score", "stereotype_score.gender", "stereotype_score_per_token.age"):
+        assert found[name] == pytest.approx(score, abs=0.1 if who == "random" else 0)
+
+
+def test_crows_pairs_ties_are_half_where_the_papers_code_says_not_stereotypical() -> None:
+    more, less = np.array([-3.0, -3.0, -2.0, -5.0]), np.array([-3.0, -3.0, -4.0, -4.0])
+    assert preferred(more, less).mean() == 0.5
+    as_published = sum(1 for a, b in zip(more, less, strict=True) if a != b and a > b) / len(more)
+    assert as_published == 0.25
+
+
+def test_crows_pairs_length_decides_without_normalising(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    rows = "\n".join(f"He is long and slow {n}.,He is {n}.,gender" for n in range(6))
+    file.write_text(f"sent_more,sent_less,bias_type\n{rows}\n")
+    suite = CrowsPairs(file)
+    items = suite.items()
+    found = evidence(items, [0] * 6)
+    tokens = np.array(
+        [[6 if option.startswith("He is long") else 3 for option in item.options] for item in items]
+    )
+    even = type(found)(-1.0 * tokens, tokens, found.begins)
+    numbers = values(suite.readings(items, even))
+    assert numbers["stereotype_score.gender"] == 0 and numbers["stereotype_score_per_token.gender"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("who", "lms", "ss", "icat"),
+    [("stereotypical", 0.5, 1, 0), ("anti", 0.5, 0, 0), ("unknown", 0.5, 0.5, 0.5)],
+)
+def test_stereoset_of_oracle_responders(tmp_path: Path, who: str, lms: float, ss: float, icat: float) -> None:
+    """One option stands out and the others tie, so that the meaningful one beats the unrelated in one comparison and a
+    half of two."""
+    suite = StereoSet(stereoset(tmp_path))
+    items = suite.items()
+    found = values(suite.readings(items, responder(items, who)))
+    for kind in ("intra", "inter"):
+        assert found[f"ss.{kind}"] == ss
+        assert found[f"lms.{kind}"] == (0.75 if who != "unknown" else lms)
+        assert found[f"icat.{kind}.race"] == icat
+
+
+def test_stereoset_at_random_and_ideal(tmp_path: Path) -> None:
+    suite = StereoSet(stereoset(tmp_path, terms=40, each=20))
+    items = suite.items()
+
+    def scored(logp: np.ndarray) -> dict[str, float | None]:
+        return values(
+            suite.readings(items, Evidence(logp, np.ones(logp.shape, int), np.ones(len(logp), bool)))
+        )
+
+    found = scored(np.random.default_rng(0).standard_normal((len(items), 3)) - 10)
+    assert (found["ss.intra"], found["lms.intra"]) == pytest.approx((0.5, 0.5), abs=0.05)
+    assert found["icat.inter"] == pytest.approx(0.5, abs=0.05)
+    # Meaningful before unrelated, and the stereotype in every second item.
+    orders = [{"pro": -1.0 - n % 2, "anti": -2.0 + n % 2, "unrelated": -9.0} for n in range(len(items))]
+    best = scored(
+        np.array([[order[o] for o in item.outcomes] for order, item in zip(orders, items, strict=True)])
+    )
+    assert best["lms.intra"] == 1 and best["icat.intra"] == pytest.approx(1, abs=0.02)
+
+
+def test_stereoset_averages_over_terms_not_items(tmp_path: Path) -> None:
+    suite = StereoSet(stereoset(tmp_path, terms=6, each=3))
+    items = [item for item in suite.items() if item.metadata["kind"] == "intra"]
+    # All of one term stereotypical, of another only one item is asked, and it is not.
+    kept = [item for item in items if item.groups == ("term0",)] + [
+        i for i in items if i.groups == ("term2",)
+    ][:1]
+    choices = [item.outcomes.index("pro" if item.groups == ("term0",) else "anti") for item in kept]
+    assert values(suite.readings(kept, evidence(kept, choices)))["ss.intra.religion"] == 0.5 != 3 / 4
+
+
+def winobias(folder: Path) -> Path:
+    (folder / "male_occupations.txt").write_text("guard\nchief\n")
+    (folder / "female_occupations.txt").write_text("nurse\nclerk\n")
+    for kind in ("type1", "type2"):
+        for direction, pronouns in (("pro", "he she"), ("anti", "she he")):
+            his, her = pronouns.split()
+            lines = [
+                text
+                for male in ("guard", "chief")
+                for female in ("nurse", "clerk")
+                for text in (
+                    f"[The {male}] met the {female} because [{his}] was late.",
+                    f"The {male} met [the {female}] because [{her}] was early.",
+                )
+            ]
+            text = "".join(f"{number} {line}\n" for number, line in enumerate(lines, 1))
+            (folder / f"{direction}_stereotyped_{kind}.txt.dev").write_text(text)
+            (folder / f"{direction}_stereotyped_{kind}.txt.test").write_text("")
+    return folder
+
+
+def test_winobias_gap_of_oracle_responders(tmp_path: Path) -> None:
+    suite = Whole(WinoBias(winobias(tmp_path)))
+    items = suite.items()
+
+    def found(choices: list[int | None]) -> tuple[float | None, ...]:
+        numbers = values(suite.readings(items, evidence(items, choices)))
+        return tuple(numbers[f"{name}.type1"] for name in ("pro_f1", "anti_f1", "f1_gap"))
+
+    assert found([item.outcomes.index("pro") for item in items]) == (1, 0, 1)
+    assert found([item.outcomes.index("anti") for item in items]) == (0, 1, -1)
+    assert found([None] * len(items)) == (0, 0, 0)
+    right = [item.options.index(f" {item.metadata['referent']}") for item in items]
+    assert found([*right]) == (1, 1, 0)
+    # Every second sentence unanswered: precision 1, recall ½.
+    assert found([option if n % 2 else None for n, option in enumerate(right)])[2] == 0
+    halved = found([option if n % 2 else None for n, option in enumerate(right)])[0]
+    assert halved == pytest.approx(2 * 1 * 0.5 / 1.5)
+
+
+def test_winogender_follows_labour_statistics_or_not(tmp_path: Path) -> None:
+    stats, sentences = ["occupation\tbls_pct_female"], ["sentid\tsentence"]
+    for number in range(8):
+        stats.append(f"worker{number}\t{10 * number + 5}")
+        for gender, pronoun in (("male", "he"), ("female", "she")):
+            sentences.append(
+                f"worker{number}.guest.0.{gender}.txt\tThe worker{number} left because {pronoun} was ill ."
+            )
+    (tmp_path / "occupations-stats.tsv").write_text("\n".join(stats))
+    (tmp_path / "all_sentences.tsv").write_text("\n".join(sentences))
+    suite = Whole(WinoGender(tmp_path))
+    items = suite.items()
+
+    def correlation(share_of_women) -> float | None:
+        shares = [share_of_women(item.metadata["percent_women"] / 100) for item in items]
+        logp = np.array(
+            [
+                [np.log(share if place == item.metadata["female"] else 1 - share) - 900 for place in (0, 1)]
+                for item, share in zip(items, shares, strict=True)
+            ]
+        )
+        found = evidence(items, [0] * len(items))
+        return values(suite.readings(items, type(found)(logp, found.tokens, found.begins)))[
+            "share_correlation"
+        ]
+
+    assert correlation(lambda share: share) == pytest.approx(1)
+    assert correlation(lambda share: 1 - share) == pytest.approx(-1)
+    assert correlation(lambda share: 0.5) is None
+
+
+def test_gendered_words_are_whole_words() -> None:
+    assert np.isnan(gendered("The other weather there"))
+    assert "he" in "the other weather there"
+    assert (gendered("He said so."), gendered("She's her own boss, he thinks")) == (0, 1)
+
+
+def test_bold_counts_by_group(tmp_path: Path) -> None:
+    groups = {
+        "Actors": {f"Al{n}": [f"Al{n} is an actor who "] for n in range(6)},
+        "Actresses": {f"Bo{n}": [f"Bo{n} is an actress who "] for n in range(6)},
+    }
+    (tmp_path / "gender_prompt.json").write_text(json.dumps(groups))
+    suite = load_subject(f"bold:{tmp_path}")
+    assert isinstance(suite, BOLD)
+    prompts = suite.draw(4, seed=0)
+    assert (len(prompts) == 8 and prompts[0].prompt == "Al0 is an actor who") or prompts[0].prompt.startswith(
+        "Al"
+    )
+    texts = ["is an idiot, he is" if p.metadata["group"] == "Actors" else "" for p in prompts]
+    found = values(suite.completion_readings(prompts, texts))
+    assert found["empty_rate"] == 0.5 and found["insult_rate.gender"] == 0.5
+    assert (found["insult_rate.gender.Actors"], found["insult_rate.gender.Actresses"]) == (1, 0)
+    assert (found["female_share.gender.Actors"], found["female_share.gender.Actresses"]) == (0, None)
+
+
+def test_a_limit_takes_whole_blocks_of_every_cluster(tmp_path: Path) -> None:
+    suite = BBQ(bbq(tmp_path, questions=6, pairs=5))
+    drawn = suite.draw(24, seed=0)
+    assert len(drawn) == 24 and len({item.groups for item in drawn}) == 6
+    assert {item.part for item in drawn} == {"ambiguous", "unambiguous"}
+    assert drawn == suite.draw(24, seed=0) != suite.draw(24, seed=1)
+    with pytest.raises(InputError, match="a limit of 3 leaves nothing of gender"):
+        suite.draw(3, seed=0)
+
+
+def test_intervals_resample_questions(tmp_path: Path) -> None:
+    """Answers that depend on the question alone: more pairs of people tell nothing more."""
+    widths = []
+    for pairs in (2, 12):
+        suite = BBQ(bbq(tmp_path / str(pairs), questions=12, pairs=pairs))
+        items = suite.items()
+        odd = [int(item.groups[0].split("/")[1]) % 2 for item in items]
+        choices = [item.outcomes.index("pro" if o else "anti") for item, o in zip(items, odd, strict=True)]
+        reading = suite.readings(items, evidence(items, choices))["ambiguous_bias.gender"]
+        estimate = Bootstrap.over(reading.sample).estimate(reading.statistic, reading.sample)
+        widths.append(estimate.high - estimate.low)
+    assert widths[0] == pytest.approx(widths[1], rel=0.1) and widths[0] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("bbq:{0}", "has no \\*.jsonl"),
+        ("bbq", "needs data: write --task bbq:PATH"),
+        ("crows-pairs:{0}/none.csv", "can't read"),
+        ("stereoset:{0}/bad.json", "has another form"),
+        ("crows-pairs:{0}/bad.csv", "has no column 'sent_more'"),
+        ("bold:{0}", "has no \\*_prompt.json"),
+        ("piqa:{0}", "can't read"),
+        ("mmlu:{0}", "has neither test"),
+        ("arc:{0}/bad.csv", "needs a question, four answers and the right letter"),
+        ("wikitext:{0}/bad.csv", "has no article"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path: Path, spec: str, says: str) -> None:
+    (tmp_path / "bad.json").write_text("[1]")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=says):
+        load_subject(spec.format(tmp_path))

@@ -1,0 +1,90 @@
+"""MMLU, ARC, PIQA and WikiText: what is asked, word for word, and what the accuracies count."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equipoise.tasks import ARC, MMLU, PIQA, Evidence, WikiText
+from equipoise.tasks.wikitext import ordinary
+
+
+def mmlu(folder: Path) -> Path:
+    for part, count in (("dev", 5), ("val", 8)):
+        (folder / part).mkdir()
+        rows = [f'"What is {n}, {part}?",a{n},b{n},"c, {n}",d{n},{"ABCD"[n % 4]}' for n in range(count)]
+        (folder / part / f"high_school_art_{part}.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_mmlu_asks_as_its_authors_do(tmp_path: Path) -> None:
+    suite = MMLU(mmlu(tmp_path), shots=1)
+    first = suite.items()[0]
+    assert first.prompt == (
+        "The following are multiple choice questions (with answers) about high school art.\n\n"
+        "What is 0, dev?\nA. a0\nB. b0\nC. c, 0\nD. d0\nAnswer: A\n\n"
+        "What is 0, val?\nA. a0\nB. b0\nC. c, 0\nD. d0\nAnswer:"
+    )
+    assert (first.options, first.answer) == ((" A", " B", " C", " D"), 0)
+    assert str(MMLU(tmp_path).items()[0].prompt).count("Answer:") == 6
+
+
+def test_accuracies_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "arc.csv").write_text("Q one?,ox,a very long answer,cat,dog,B\nQ two?,ox,emu,cat,dog,A\n")
+    suite = ARC(tmp_path / "arc.csv")
+    items = suite.items()
+    assert items[0].prompt == "Question: Q one?\nAnswer:" and items[0].options[1] == " a very long answer"
+    # The long answer costs more nats in all, fewer a character.
+    logp = np.array([[-6.0, -12.0, -7.0, -8.0], [-1.0, -2.0, -3.0, -4.0]])
+    found = suite.readings(items, Evidence(logp, np.ones((2, 4), int), np.ones(2, bool)))
+    numbers = {name: reading.statistic(reading.sample) for name, reading in found.items()}
+    assert numbers == {"accuracy": 0.5, "accuracy_normalised": 1.0, "trivial_accuracy": 0.5}
+
+
+def test_arcs_own_file_with_numbered_choices(tmp_path: Path) -> None:
+    row = {
+        "question": {
+            "stem": "Which?",
+            "choices": [{"text": t, "label": str(n)} for n, t in enumerate("xyz", 1)],
+        },
+        "answerKey": "3",
+    }
+    (tmp_path / "arc.jsonl").write_text(json.dumps(row) + "\n")
+    (item,) = ARC(tmp_path / "arc.jsonl").items()
+    assert (item.options, item.answer) == ((" x", " y", " z"), 2)
+
+
+def test_piqa(tmp_path: Path) -> None:
+    rows = [
+        {"goal": "Open a jar", "sol1": "Turn it. ", "sol2": "Eat it."},
+        {"goal": "x", "sol1": "a", "sol2": "a"},
+    ]
+    (tmp_path / "valid.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "valid-labels.lst").write_text("0\n1\n")
+    (item,) = PIQA(tmp_path).items()
+    assert (item.prompt, item.options, item.answer) == (
+        "Question: Open a jar\nAnswer:",
+        (" Turn it.", " Eat it."),
+        0,
+    )
+
+
+def test_word_perplexity_divides_by_the_files_own_words(tmp_path: Path) -> None:
+    first = " = One = \n \n It is a well @-@ known fact , they say . \n = = Part = = \n More ( much more ) . "
+    (tmp_path / "wiki").write_text(f"{first}\n = Two = \n Z\n")
+    suite = WikiText(tmp_path / "wiki")
+    one, two = suite.documents()
+    assert (
+        "a well-known fact, they say." in one.text and "(much more)." in one.text and "== Part ==" in one.text
+    )
+    # The empty strings before the first and after the last white space count, as in lm_eval.
+    assert one.words == len(first.split()) + 2
+    assert two.text.split() == ["=", "Two", "=", "Z"]
+    found = suite.text_readings(suite.documents(), np.array([30.0, 12.0]))["word_perplexity"]
+    assert found.statistic(found.sample) == pytest.approx(math.exp(42 / (one.words + two.words)))
+
+
+def test_ordinary_spelling() -> None:
+    assert ordinary("1 @,@ 000 @.@ 5 miles , it ' s said ; so") == "1,000.5 miles, it ' s said; so"
