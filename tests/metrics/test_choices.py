@@ -74,7 +74,7 @@ def test_the_target_decides_what_is_fair() -> None:
     assert per_occupation_bias(answers(always, None)) == pytest.approx(4 / 3)
     table = np.array([[0.3, 0.2, 0.1]] * 4)
     assert per_occupation_bias(answers(table)) == pytest.approx(2 * (1 - 0.5))
-    assert answers(table).take([0, 1]).target == (1, 0, 0)
+    assert answers(table).take([0, 1]).targets.tolist() == [[1, 0, 0]] * 2
 
 
 def test_an_answer_that_is_none_of_them_is_not_fair() -> None:
