@@ -62,7 +62,7 @@ def converted(parts: Sequence[Path], name: str, *, immutable: bool = False) -> P
             f"reading {parts[0].name} needs the package {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if not folder.is_dir():
             for remains in folder.parent.glob(
                 f".{glob.escape(folder.name)}.tmp*"
@@ -92,7 +92,8 @@ def _key(parts: Sequence[Path], immutable: bool) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the file ``path`` as a lock between processes."""
     with path.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, also by a process that dies
         yield

@@ -1,0 +1,121 @@
+"""``demo --vlm``: a vision-language model whose bias is known because it was planted, measured and mitigated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...errors import InputError
+from ...interventions import Intervention
+from ...models import LoadedModel, load
+from ...models.small_vlm import refuse_missing, small_vlm_folder
+from ...reports import Results
+from ...tasks import OccupationPairs
+from ...tasks.emoji import DEFAULT_STYLE, missing, the_styles
+from ..audit import OUTPUTS, audit
+from ..fit import fit
+from ..inputs import free_outputs
+from ..progress import Report, part, silent
+from .settings import TrainSettings
+from .training import other_styles, train
+
+FILE = "dso.safetensors"
+WEIGHTS = "emoji-vlm.safetensors"
+FOLDER = "equipoise-demo-vlm"
+TARGET = 0.10
+GRID = tuple(round(0.2 * step, 1) for step in range(6))
+# A step is dear: images make prompts long.
+SETTINGS: Mapping[str, str] = {"steps": "4", "items": "96", "unambiguous": "48", "passages": "128"}
+LIMIT = 96
+PASSAGES = 12
+
+PLANTED = (
+    "The bias of this model is planted: it was trained to answer with the shares of women of US labour statistics (and "
+    "shares made from them for skin tone). In the drawings measured here it was not trained."
+)
+_FIT, _AUDIT = 0.45, 1.0
+
+
+class PlantedPairs(OccupationPairs):
+    """``occupation-pairs`` in one drawing style, whose description says where the bias comes from."""
+
+    about = f"{OccupationPairs.about} {PLANTED}"
+
+    def __init__(self, style: str = DEFAULT_STYLE) -> None:
+        super().__init__(f"emoji:{style}")
+
+
+def demo_vlm(
+    out: str | os.PathLike[str] = FOLDER,
+    *,
+    force: bool = False,
+    seed: int = 0,
+    style: str = DEFAULT_STYLE,
+    rebuild: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    source: LoadedModel | None = None,
+    settings: Mapping[str, str] | None = None,
+    limit: int | None = LIMIT,
+    command: str | None = None,
+    progress: Report = silent,
+) -> tuple[Intervention, Results]:
+    """Put the model together, fit DSO on pairs of people in a style that it was not trained on, audit what is held out.
+
+    Args:
+        out: a folder for ``dso.safetensors``, ``results.json``, ``report.html`` and ``scores.jsonl``; with ``rebuild``
+            also for ``emoji-vlm.safetensors``.
+        style: the drawing style that is measured. The weights of this package were trained on all but twemoji.
+        rebuild: train the weights anew, on all styles but this one: an hour or so of one core. An interrupted
+            training goes on where it was.
+        weights: trained weights in place of this package's own.
+        source: a model in place of the demo's, for tests.
+        settings: of the fit.
+
+    Raises :class:`InputError` at once, naming the commands, where packages are missing.
+    """
+    folder = free_outputs(out, (FILE, *OUTPUTS), force=force)
+    if rebuild and weights is not None:
+        raise InputError("give either weights or rebuild, not both")
+    if source is None:
+        refuse_missing()
+    absent = missing(the_styles(style))
+    if absent:
+        raise InputError(f"emoji of the style {style} are not installed: {' && '.join(absent)}")
+    begin = 0.0
+    if rebuild:
+        begin = 0.8
+        weights = folder / WEIGHTS
+        if force or not Path(weights).exists():
+            recipe = TrainSettings(styles=other_styles(style), seed=seed)
+            train(recipe, weights, force=force, report=part(progress, 0.0, begin))
+    rest = part(progress, begin, 1.0)
+    rest(0.0, "loading the model")
+    loaded = load(small_vlm_folder(weights)) if source is None else source
+    task = PlantedPairs(style)
+    intervention = fit(
+        loaded,
+        task,
+        method="dso",
+        settings={**SETTINGS, **(settings or {})},
+        seed=seed,
+        progress=part(rest, 0.0, _FIT),
+    )
+    assert isinstance(intervention, Intervention)
+    found = audit(
+        loaded,
+        task,
+        intervention={seed: intervention},
+        strengths=GRID,
+        seeds=(seed,),
+        target=TARGET,
+        limit=limit,
+        passages=PASSAGES,
+        out=folder,
+        force=force,
+        file=FILE,
+        command=command,
+        progress=part(rest, _FIT, _AUDIT),
+    )
+    intervention.save(folder / FILE, force=force)
+    return intervention, found
