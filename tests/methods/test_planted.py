@@ -44,7 +44,11 @@ def test_the_planted_bias_is_measured_within_its_interval() -> None:
     assert bare is not None and abs(bare.value) < 0.3
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "prompting"])
+# What has no budget has its own: tests/methods/test_res_fair.py and test_temperature.py say what these two do.
+ELSEWHERE = ("prompting", "res_fair", "temperature")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ELSEWHERE])
 def test_each_methods_effect_on_it(name: str) -> None:
     loaded, task = planted_model(), TinyTask()
     fit = fitter_of(name, task)

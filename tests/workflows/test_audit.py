@@ -322,7 +322,7 @@ def test_the_progress_of_intervals_reaches_their_last_setting(seeds: tuple[int, 
     )
     settings = 1 + len(strengths)
     assert len(seen) == settings
-    assert (seen[-1] - seen[0]) / (0.95 - 0.85) == pytest.approx((settings - 1) / settings)
+    assert (seen[-1] - seen[0]) / (0.9 - 0.85) == pytest.approx((settings - 1) / settings)
 
 
 def test_an_intervention_on_the_answer_costs_on_text() -> None:
