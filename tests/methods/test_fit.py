@@ -347,7 +347,7 @@ def test_the_first_step_is_lengthened_where_answers_fall_short_of_the_linear_mod
     task = TinyTask()
     split = task.split(0)
     parameters = NormParameters(llama)
-    linear = Linearisation(parameters, split.train, task.outcomes, torch.zeros(0, 2), quick(), 0)
+    linear = Linearisation(parameters, split.train, task.outcomes, torch.zeros(0, 2), quick(reach=2.0), 0)
     rows = linear.rows(0, torch.zeros(parameters.size))
     towards = -rows.odds[0].T @ rows.odds_offset[0]
     small = 1e-3 * towards / towards.norm()

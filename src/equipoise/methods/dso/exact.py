@@ -49,7 +49,7 @@ _REMEMBERED = 2
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
 # Which state is kept is asked of the last steps alone: the first ones still have most of the bias.
-_JUDGED = 3
+_JUDGED = 4
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
 # The mean of two states is tried in the last steps: its divergence relative to theirs, and how much longer it may be.
 _MEANS = 2
@@ -127,7 +127,7 @@ class ExactFit:
                 clear_price,
             )
             solved = solve_sparse(problem, settings.density)
-            if step == 0:
+            if step == 0 and settings.reach > 1:
                 extents[0] = self.linear.extent(memory[-1], solved)
             states.append(extents[step] * solved)
             late = step >= steps - _JUDGED

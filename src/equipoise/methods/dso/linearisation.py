@@ -19,8 +19,6 @@ from .settings import DsoSettings
 
 _SECANT_PASSAGES = 48
 _SHARE_MASS = 6
-# How much more than a linear model of the base asks for the first step may go: see Linearisation.extent.
-_FURTHEST = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +109,7 @@ class Linearisation:
         moved = mean @ torch.stack(values, 1) - rows.odds_offset.T
         predicted = (rows.odds @ solved).T
         slope = float((moved * predicted).sum() / predicted.square().sum().clamp(min=1e-12))
-        return min(_FURTHEST, max(1.0, 1 / slope)) if slope > 0 else 1.0
+        return min(self._settings.reach, max(1.0, 1 / slope)) if slope > 0 else 1.0
 
     def _secant(self, step: int, here: Tensor) -> Tensor:
         """A row r with ½ (r · x)² = KL(x) at the present x, [1, P]; none at the base model.

@@ -27,26 +27,29 @@ class DsoSettings:
         item_weight: weight of single items' log-odds beside those of whole occupations; 0 leaves wordings free.
         mass_weight: how firmly the probability of answering at all is held.
         density: the largest share of entries that the ℓ1 proximal step leaves other than zero; 1 is no ℓ1.
+        reach: how many times longer the first step may become where the answers fall short of the linear model; 1 is
+            never. 2 is for few steps.
         precision: ``auto`` computes in bf16 where a float32 model runs on a CPU with fast bf16 products, ``bfloat16``
             always, ``model`` in the model's own type.
     """
 
     objective: Objective = "smooth"
-    steps: int = 4
-    items: int = 128
-    unambiguous: int = 40
+    steps: int = 6
+    items: int = 216
+    unambiguous: int = 64
     passages: int = 256
     passage_tokens: int = 16
-    kl: float = 0.048
+    kl: float = 0.046
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5
     mass_weight: float = 0.1
     density: float = 0.1
+    reach: float = 1.0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         require("dso", self, {"steps": 1, "items": 1, "unambiguous": 1, "passages": 1, "passage_tokens": 2})
-        require("dso", self, {"item_weight": 0.0, "mass_weight": 0.0})
+        require("dso", self, {"item_weight": 0.0, "mass_weight": 0.0, "reach": 1.0})
         require_share("dso", self, "density")
         require_budget("dso", self, "kl", "kl_unambiguous")
         require_word("dso", self, "objective", get_args(Objective))
