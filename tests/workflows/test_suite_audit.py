@@ -12,12 +12,14 @@ from tiny import tiny
 
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention
+from equipoise.methods import Temperature
 from equipoise.models import LoadedModel
 from equipoise.reports import Results
 from equipoise.scoring import score_options
-from equipoise.tasks import CrowsPairs, load_task
+from equipoise.tasks import BBQ, CrowsPairs, load_task
 from equipoise.workflows import audit
 from equipoise.workflows.side_effects import side_effects
+from equipoise.workflows.suites import SuiteQuestions
 
 
 @cache
@@ -108,3 +110,13 @@ def test_nothing_is_said_without_an_intervention(tmp_path: Path) -> None:
 def test_suites_are_not_fitted_on(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a public suite, which is only measured"):
         load_task(f"crows-pairs:{tmp_path}")
+
+
+def test_what_adjusts_scores_acts_on_suites_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = SuiteQuestions.of(BBQ(bbq(tmp_path / "bbq")), None, 0)
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(BBQ, "readings", lambda _, items, found: seen.append(found.logp))
+    for mitigation, strength in ((None, 0.0), (Temperature(2.0), 0.0), (Temperature(2.0), 1.0)):
+        questions.ask(model(), mitigation, strength)
+    assert np.array_equal(seen[0], seen[1])
+    assert np.ptp(seen[2], axis=1) / np.ptp(seen[0], axis=1) == pytest.approx(0.5)

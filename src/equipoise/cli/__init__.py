@@ -10,7 +10,9 @@ from typing import Any
 import typer
 
 from ..errors import InputError, InputWarning
-from . import (
+
+# Importing a command registers it.
+from . import (  # noqa: F401
     audit,
     choices,
     compare,
@@ -31,28 +33,6 @@ from . import (
     utility,
 )
 from .app import app
-
-# Importing a command registers it.
-COMMANDS = (
-    audit,
-    choices,
-    compare,
-    convert,
-    culture,
-    demo,
-    diff,
-    export,
-    fit,
-    generate,
-    hub,
-    info,
-    inject,
-    layers,
-    probe,
-    scope,
-    serve,
-    utility,
-)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,16 @@ from .bias import (
 from .choices import FAIR, ChoiceScores, attribute_kl, choice_scores, degenerate, fairness, has_fair_class
 from .clusters import Sample, Statistic, TooFewClusters
 from .coreference import anti_f1, f1_gap, pro_f1, share_correlation
-from .guarantee import Guarantee, Risk, accuracy_risk, betting_p_value, bias_risk, kl_risk, learn_then_test
+from .guarantee import (
+    KL_CAP,
+    Guarantee,
+    Risk,
+    accuracy_risk,
+    betting_p_value,
+    bias_risk,
+    kl_risk,
+    learn_then_test,
+)
 from .intervals import Bootstrap, Estimate
 from .many_tests import holm
 from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
@@ -31,6 +40,7 @@ from .within_budget import Candidate, best_within, crossing, vertex
 
 __all__ = [
     "FAIR",
+    "KL_CAP",
     "UNANSWERED",
     "Bootstrap",
     "Budgets",

@@ -24,6 +24,7 @@ from .inputs import (
     Source,
     Token,
     check_axes,
+    check_level,
     check_seeds,
     check_strengths,
     free_outputs,
@@ -126,8 +127,7 @@ def audit(
         kl=limited(kl_budget, "the KL budget", float("inf")),
         accuracy_drop=limited(accuracy_drop, "the accuracy drop"),
     )
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    check_level(level)
     if limit is not None and limit < 1:
         raise InputError(f"the limit is {limit}, but must be at least 1")
     if passages < 1:

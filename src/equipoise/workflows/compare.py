@@ -23,7 +23,16 @@ from .comparison import Candidacy, choose, compare_choices, pick
 from .entries import Entry, Given, the_entries
 from .estimates import Intervals, Measured, draw_items, draw_text
 from .fits import Fits, Fitted
-from .inputs import Source, check_seeds, check_strengths, free_outputs, the_tasks, the_text, warn_of_meeting
+from .inputs import (
+    Source,
+    check_level,
+    check_seeds,
+    check_strengths,
+    free_outputs,
+    the_tasks,
+    the_text,
+    warn_of_meeting,
+)
 from .kept import Kept
 from .ledger import Ledger
 from .measure import Asked, PlainText, Questions
@@ -188,8 +197,7 @@ def _check(
     for budget in budgets:
         if not 0 < budget < math.inf:
             raise InputError(f"the KL budget {budget:g} must be a number above 0")
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    check_level(level)
     if limit is not None and limit < 1:
         raise InputError(f"the limit is {limit}, but must be at least 1")
     if passages < 1:

@@ -11,13 +11,14 @@ import torch
 
 from ..errors import InputError
 from ..files import write_atomic
-from ..metrics import Bootstrap, Estimate, Shares, TooFewClusters, jaccard, krippendorff_alpha, mean_share
+from ..metrics import Estimate, jaccard, krippendorff_alpha
 from ..models import LoadedModel, describe, load
 from ..reports import CultureResults, CultureRow, render_culture
 from ..scoring import by_outcome, score_options
 from ..tasks import DIMENSIONS, Annotations, Item, fingerprint, load_annotations
 from ..versions import equipoise_version, versions
-from .inputs import free_outputs
+from .estimates import mean_of_shares
+from .inputs import check_level, free_outputs
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def culture(
     Raises :class:`InputError` for a file that isn't right, naming the place.
     """
     folder = None if out is None else free_outputs(out, OUTPUTS, force=force)
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    check_level(level)
     given = [annotations] if isinstance(annotations, str | Annotations) else list(annotations)
     if not given:
         raise InputError("there are no annotations: give at least one file")
@@ -126,7 +126,7 @@ def _row(
                 values.append(p * share + (1 - p) * (1 - share))
                 no.append(1 - share)
                 groups.append(item.groups[0])
-        agreement[community] = _estimate(values, groups, level) if values else None
+        agreement[community] = mean_of_shares(values, groups, level) if values else None
         if values:
             silent_no[community] = float(np.mean(no))
     return CultureRow(
@@ -139,14 +139,6 @@ def _share(files: Sequence[Annotations], item: Item, dimension: str, community: 
         return None
     (home,) = (one for one in files if item.groups[0] == f"{one.name}/{item.metadata['subject']}")
     return home.share(str(item.metadata["subject"]), dimension, str(item.metadata["label"]), community)
-
-
-def _estimate(values: Sequence[float], groups: Sequence[str], level: float) -> Estimate:
-    shares = Shares(np.clip(values, 0.0, 1.0), groups)
-    try:
-        return Bootstrap(set(groups), level=level).estimate(mean_share, shares)
-    except TooFewClusters:
-        return Estimate(float(np.mean(values)), float("nan"), float("nan"), len(values))
 
 
 def _split(files: Sequence[Annotations], dimension: str) -> float:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .. import metrics
 from ..errors import InputError
 from ..metrics import Bootstrap, Estimate, Judgements, Responses, Statistic, Texts, TooFewClusters
@@ -203,3 +206,16 @@ def _likelihoods(measured: Measured) -> list[Texts]:
 
 def _divergences(measured: Measured) -> list[Texts]:
     return [text.divergence for text in measured.texts]
+
+
+def mean_of_shares(
+    values: Sequence[float] | NDArray[np.float64], groups: Sequence[str], level: float
+) -> Estimate:
+    """The mean of values [n] in [0, 1], its interval over ``groups``; without one where these are too few."""
+    clipped = np.clip(values, 0.0, 1.0)
+    try:
+        return Bootstrap(set(groups), level=level).estimate(
+            metrics.mean_share, metrics.Shares(clipped, groups)
+        )
+    except TooFewClusters:
+        return Estimate(float(np.mean(values)), float("nan"), float("nan"), len(clipped))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics import (
+    KL_CAP,
     Budgets,
     Guarantee,
     Recommendation,
@@ -57,7 +58,7 @@ class Calibration:
             if self.chosen is None
             else {"strength": self.chosen.strength, "keep": self.chosen.keep},
             "assumption": "calibration occupations and passages are independent draws like those that will be met, in "
-            "wordings like theirs; a passage's KL counts up to 5 budgets",
+            f"wordings like theirs; a passage's KL counts up to {KL_CAP:g} budgets",
         }
 
     def advice(self, budgets: Budgets) -> Recommendation:

@@ -131,6 +131,12 @@ def the_subjects(
     )
 
 
+def check_level(level: float) -> None:
+    """Raise :class:`InputError` unless the coverage of intervals lies between 0 and 1."""
+    if not 0 < level < 1:
+        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+
+
 def check_axes(names: Sequence[str]) -> tuple[str, ...]:
     """Names of axes of bias as suites have them. Raises :class:`InputError` for an empty one."""
     found = tuple(axis_of(name) for name in names)

@@ -25,7 +25,7 @@ from ..reports import Layer, LayerCurve, LayerResults, render_layers
 from ..scoring import EncodedItem, encode_all, fair_shares
 from ..tasks import Item, Task, fingerprint, load_task
 from ..versions import equipoise_version, versions
-from .inputs import Source, check_seeds, check_strengths, free_outputs, the_mitigations
+from .inputs import Source, check_level, check_seeds, check_strengths, free_outputs, the_mitigations
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def layers(
     folder = None if out is None else free_outputs(out, OUTPUTS, force=force)
     check_seeds([seed])
     (lam,) = check_strengths([strength])
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    check_level(level)
     found, name = None, None
     if intervention is not None:
         given, name = the_mitigations(intervention, [0])

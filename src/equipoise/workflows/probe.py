@@ -42,7 +42,7 @@ from ..tasks import (
     statements_fingerprint,
 )
 from ..versions import equipoise_version, versions
-from .inputs import check_seeds, free_outputs
+from .inputs import check_level, check_seeds, free_outputs
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -317,8 +317,7 @@ def _check(kinds: Sequence[str], reading: str, threshold: float, steering: float
         raise InputError(f"the threshold is {threshold:g}, but must be between 0 and 1")
     if not 0 < steering < float("inf"):
         raise InputError(f"the steering vector's length is {steering:g}, but must be above 0")
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    check_level(level)
 
 
 def _write(probed: Probed, folder: Path, *, force: bool) -> None:

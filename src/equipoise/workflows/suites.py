@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import Bootstrap, Estimate, TooFewClusters
 from ..models import LoadedModel
-from ..scoring import encode_all, generate, rolling_nll, score_options
+from ..scoring import OptionScores, encode_all, generate, rolling_nll, score_options
 from ..scoring.encoding import EncodedItem, plain_ids
 from ..tasks import ClosedSuite, Document, Evidence, FreeSuite, Item, Readings, Suite, TextSuite, fingerprint
 from ..tasks.prompts import FreeTextItem
@@ -47,12 +47,19 @@ class SuiteQuestions:
     def ask(
         self, loaded: LoadedModel, mitigation: Mitigation | None = None, strength: float = 0.0
     ) -> Readings:
-        """The suite's readings with whatever steers now; ``mitigation`` only rewrites prompts."""
+        """The suite's readings while ``mitigation`` is attached; it rewrites prompts and adjusts scores, too."""
         suite, drawn = self.suite, self.drawn
         if isinstance(suite, ClosedSuite):
             items: Sequence[Item] = drawn  # type: ignore[assignment]
             asked = items if mitigation is None else rewritten(mitigation, items, strength)
-            return suite.readings(items, evidence(loaded, encode_all(loaded, asked)))
+            encoded = encode_all(loaded, asked)
+
+            def adjusted(scores: OptionScores, rows: Sequence[int]) -> OptionScores:
+                if mitigation is None:
+                    return scores
+                return mitigation.adjust(scores, [asked[row] for row in rows], strength)
+
+            return suite.readings(items, evidence(loaded, encoded, adjusted))
         if isinstance(suite, TextSuite):
             documents: Sequence[Document] = drawn  # type: ignore[assignment]
             before = "" if mitigation is None else str(mitigation.rewrite("", strength))
@@ -65,8 +72,15 @@ class SuiteQuestions:
         return suite.completion_readings(prompts, generate(loaded, texts, max_new_tokens=suite.new_tokens))
 
 
-def evidence(loaded: LoadedModel, encoded: Sequence[EncodedItem]) -> Evidence:
-    """What the model gives for encoded items, in batches that bound the tokens of answers."""
+def evidence(
+    loaded: LoadedModel,
+    encoded: Sequence[EncodedItem],
+    adjusted: Callable[[OptionScores, Sequence[int]], OptionScores] = lambda scores, rows: scores,
+) -> Evidence:
+    """What the model gives for encoded items, in batches that bound the tokens of answers.
+
+    ``adjusted`` has the last word on the scores of the items at ``rows``.
+    """
     tokens = np.ones((len(encoded), max(len(item.options) for item in encoded)), dtype=np.int64)
     for row, item in enumerate(encoded):
         tokens[row, : len(item.options)] = [len(option) for option in item.options]
@@ -77,7 +91,7 @@ def evidence(loaded: LoadedModel, encoded: Sequence[EncodedItem]) -> Evidence:
     for rows in np.array_split(order, max(1, len(order) // 256)):
         part = [encoded[row] for row in rows]
         most = max(1, _OPTION_TOKENS // int(tokens[rows].max() * tokens.shape[1]))
-        scores = score_options(loaded, part, max_rows=most)
+        scores = adjusted(score_options(loaded, part, max_rows=most), rows.tolist())
         logp[rows, : scores.logp.shape[1]], begins[rows] = scores.logp, scores.begins
     return Evidence(logp, tokens, begins)
 

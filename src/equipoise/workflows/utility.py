@@ -22,7 +22,8 @@ from ..models import LoadedModel, load
 from ..scoring import score_options
 from ..tasks import Item, OpenQuestion, load_questions
 from ..versions import versions
-from .inputs import Source, check_strengths, free_output, the_mitigations
+from .estimates import mean_of_shares
+from .inputs import Source, check_level, check_strengths, free_output, the_mitigations
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ def utility(
     lambdas = [strength for strength in check_strengths(strengths) if strength > 0]
     if limit is not None and limit < 1:
         raise InputError(f"the limit is {limit}, but must be at least 1")
-    if not 0 < level < 1:
-        raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
+    check_level(level)
     found, name = None, None
     if intervention is not None:
         given, name = the_mitigations(intervention, [0])
@@ -125,7 +125,7 @@ def utility(
         UtilityRow(
             None if mitigation is None else mitigation.method,
             strength,
-            _estimate(right, groups, level),
+            mean_of_shares(right, groups, level),
             None if mitigation is None else _change(right, values[0], groups, level),
         )
         for (mitigation, strength), right in zip(settings, values, strict=True)
@@ -171,13 +171,6 @@ def _asked(
         )
     found = [text.strip().split("\n")[0] for text in texts]
     return found, np.array([vqa_accuracy(text, one.humans) for text, one in zip(found, free, strict=True)])
-
-
-def _estimate(values: np.ndarray, groups: Sequence[str], level: float) -> Estimate:
-    try:
-        return Bootstrap(set(groups), level=level).estimate(mean_share, Shares(values, groups))
-    except TooFewClusters:
-        return Estimate(float(values.mean()), float("nan"), float("nan"), len(values))
 
 
 def _change(now: np.ndarray, before: np.ndarray, groups: Sequence[str], level: float) -> Estimate:
