@@ -95,6 +95,11 @@ def test_the_contrast_is_zero_exactly_at_the_target() -> None:
     assert [float(z) for z in found] == pytest.approx([0, 0], abs=1e-6)
     even = parity([replace(item, target=None)], ("a", "b", "c"))(at, torch.tensor([0]))
     assert [float(z) for z in even] == pytest.approx([np.log(6), np.log(3)], abs=1e-5)
+    # Beside a task's target an item's own is the one that counts, and it can't fill what the task's leaves out.
+    beside = parity([item], ("a", "b", "c"), (0.2, 0.2, 0.6))(at, torch.tensor([0]))
+    assert [float(z) for z in beside] == pytest.approx([0, 0], abs=1e-6)
+    with pytest.raises(InputError, match="give one of them"):
+        parity([item], ("a", "b", "c"), (0.0, 0.5, 0.5))
 
 
 class Tilted(TinyTask):

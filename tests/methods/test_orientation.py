@@ -1,6 +1,7 @@
 """What counts as the stereotype: the task's word, what its target leaves no share, or the model's own lean."""
 
-import numpy as np
+from dataclasses import replace
+
 from methods.samples import TinyTask
 from tiny import tiny
 
@@ -46,4 +47,10 @@ def test_a_target_without_a_share_is_a_stereotype() -> None:
     items = list(task.items(0))[:5]
     for before, now in zip(items, oriented(tiny("Llama"), task, items, 0), strict=True):
         assert now.outcomes == tuple("anti" if o == "fair" else "pro" for o in before.outcomes)
-    assert np.all([set(item.outcomes) == {"fair", "man", "woman"} for item in items])
+
+
+def test_an_items_own_target_is_none_of_pro_and_anti() -> None:
+    task = TinyTask((" he", " she", " they"), ("a", "b", "c"))
+    items = [replace(item, target={"a": 0.2, "b": 0.3, "c": 0.5}) for item in ambiguous(task)]
+    for now in oriented(tiny("Llama"), task, items, 0):
+        assert set(now.outcomes) == {"pro", "anti"} and now.target is None

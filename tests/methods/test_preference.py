@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -166,3 +167,13 @@ def test_files_and_what_is_wrong_with_them(tmp_path: Path) -> None:
         LoraSettings(learning_rate=0.0)
     with injected(loaded, [name], 2, 4.0) as parts:
         assert not parts[name].b.any()
+
+
+def test_other_shares_than_equal_ones_are_refused() -> None:
+    task = TinyTask()
+    items = list(task.items())
+    items[0] = replace(items[0], target={"pro": 0.7, "anti": 0.3})
+    assert items[0].part == "ambiguous"
+    task.items = lambda: items  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="take dso"):
+        lora.fit(tiny("Llama"), task, settings=LoraSettings(steps=1, batch=2), text=TEXT)

@@ -12,6 +12,8 @@ from equipoise.metrics import Bootstrap, Table, bbq_ambiguous_bias, bbq_disambig
 from equipoise.tasks import (
     BBQ,
     BOLD,
+    PIQA,
+    Choices,
     CrowsPairs,
     Evidence,
     Readings,
@@ -312,3 +314,24 @@ def test_what_is_missing_is_said(tmp_path: Path, spec: str, says: str) -> None:
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=says):
         load_subject(spec.format(tmp_path))
+
+
+def test_the_whole_of_a_task_goes_by_the_tasks_target() -> None:
+    suite = Whole(Choices("first"))
+    items = [item for item in suite.items() if item.part == "ambiguous"][:40]
+    for wanted, bias in (("fair", 0.0), ("man", 2.0)):
+        logp = np.log([[0.999 if o == wanted else 1e-6 for o in item.outcomes] for item in items])
+        evidence = Evidence(logp, np.ones(logp.shape, dtype=np.int64), np.ones(len(items), dtype=bool))
+        found = suite.readings(items, evidence)["per_occupation_bias"]
+        assert found.statistic(found.sample) == pytest.approx(bias, abs=1e-3)
+
+
+@pytest.mark.parametrize("line", ['{"goal": "x", "sol1": "y"}', "[]", "{"])
+def test_a_line_that_is_none_of_the_sets_is_named(tmp_path: Path, line: str) -> None:
+    good = '{"goal": "x", "sol1": "y", "sol2": "z"}'
+    (tmp_path / "valid.jsonl").write_text(f"{good}\n\n{line}\n")
+    (tmp_path / "valid-labels.lst").write_text("0\n1\n")
+    with pytest.raises(InputError, match="line 3"):
+        PIQA(tmp_path)
+    (tmp_path / "valid.jsonl").write_text(f"{good}\n\n{good}\n")
+    assert len(PIQA(tmp_path).items()) == 2

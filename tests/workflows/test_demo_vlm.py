@@ -23,6 +23,7 @@ from equipoise.tasks.emoji import OBJECTS, ROLES, SKIN_TONES, _people
 from equipoise.tasks.occupation_pairs import WORDINGS
 from equipoise.tasks.planted import CENSUS, balanced, planted_dark, planted_woman
 from equipoise.workflows.demo_vlm import TrainSettings, demo_vlm, other_styles
+from equipoise.workflows.demo_vlm.demo import refuse_seen
 from equipoise.workflows.demo_vlm.packing import pack
 from equipoise.workflows.demo_vlm.questions import _TWO, _WHO, Asked, Drawn, Scene, Scenes
 from equipoise.workflows.demo_vlm.training import TOKENS, Learner
@@ -266,6 +267,16 @@ def test_what_is_shipped_is_small_and_says_how_it_was_made() -> None:
         recipe = json.loads(file.metadata()["recipe"])
         assert all(torch.isfinite(file.get_tensor(name).float()).all() for name in file.keys())  # noqa: SIM118
     assert "twemoji" not in recipe["styles"]
+
+
+def test_what_was_trained_on_a_style_is_not_measured_on_it(tmp_path: Path) -> None:
+    refuse_seen(shipped_weights(), "twemoji")
+    for style in ("noto", "noto-2017", "openmoji"):
+        with pytest.raises(InputError, match=f"like {style}"):
+            refuse_seen(shipped_weights(), style)
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="no weights that"):
+        refuse_seen(tmp_path / "other.safetensors", "twemoji")
 
 
 def fake_twemoji(folder: Path) -> None:

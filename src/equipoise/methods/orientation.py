@@ -59,4 +59,5 @@ def _leans(found: Responses) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def _turned(item: Item, pro: set[str]) -> Item:
-    return replace(item, outcomes=tuple("pro" if outcome in pro else "anti" for outcome in item.outcomes))
+    outcomes = tuple("pro" if outcome in pro else "anti" for outcome in item.outcomes)
+    return replace(item, outcomes=outcomes, target=None)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ..errors import InputError
 from ..interventions import Provenance
 from ..models import LoadedModel
-from ..scoring import batch_logprobs, collate, encode_all
+from ..scoring import AnswerBatch, answer_batches, batch_logprobs, encode_all
 from ..tasks import Item, Task
 from ..versions import versions
 from .adapter import Adapter, Part, attention_layers, injected
@@ -37,7 +38,7 @@ class PreferenceSettings:
         learning_rate: of AdamW.
         rank, alpha: of the adapter; the paper gives none.
         beta: β of the DPO loss.
-        kl: weight of KL to equal shares of the two values; ``lora_dpo`` alone has one.
+        kl: weight of KL to equal shares of the two values; 0 but for ``lora_dpo``.
         reference: what answers are preferred relative to: ``none``, as the paper prints its loss; or ``base``, DPO as
             it was proposed (arXiv 2305.18290).
         items: at most so many training items; 0 for all.
@@ -94,6 +95,11 @@ def fit_adapter(
 ) -> Adapter:
     """Train an adapter of the attention's linear layers; see the methods' ``fit``."""
     method = settings.method
+    uneven = task.target is not None and min(task.target) > 0 and len(set(task.target)) > 1
+    if uneven or any(item.target is not None for item in task.items()):
+        raise InputError(
+            f"task {task.name!r} wants other shares than equal ones, and {method} makes them equal: take dso"
+        )
     names = attention_layers(loaded)
     with ground(method, loaded, task, seed=seed, text=text, progress=progress) as found:
         validation = found.final()
@@ -103,10 +109,10 @@ def fit_adapter(
             with injected(loaded, names, settings.rank, settings.alpha) as parts:
                 count = _train(loss, found, task, settings, parts)
                 layers = {
-                    name: tuple(weight.detach().float().cpu().clone() for weight in (part.a, part.b))
+                    name: (part.a.detach().float().cpu().clone(), part.b.detach().float().cpu().clone())
                     for name, part in parts.items()
                 }
-        adapter = Adapter({name: (a, b) for name, (a, b) in layers.items()}, settings.alpha)
+        adapter = Adapter(layers, settings.alpha)
         figures = validation.within(adapter.attach(loaded, 1.0))
         origin = Provenance(
             method=method,
@@ -122,7 +128,7 @@ def fit_adapter(
             versions=versions(),
             seed=seed,
         )
-        return Adapter(adapter.layers, settings.alpha, origin)
+        return replace(adapter, provenance=origin)
 
 
 def _train(
@@ -148,8 +154,8 @@ def _train(
         picked = {row: _draw(found.train[row], draw_of(found.seed, step, row)) for row in rows}
         optimiser.zero_grad()
         total = 0.0
-        for alike in _alike([(row, encoded[row]) for row in rows]):
-            batch = collate(encoded, alike)
+        for batch in answer_batches([encoded[row] for row in rows]):
+            alike = [rows[place] for place in batch.index.tolist()]
             answers = torch.tensor([picked[row] for row in alike])
             before = None
             if settings.reference == "base":
@@ -179,22 +185,12 @@ def _draw(item: Item, draw: random.Random) -> tuple[int, int]:
     return draw.choice(sides[0]), draw.choice(sides[1])
 
 
-def _alike(rows: Sequence[tuple[int, object]]) -> list[list[int]]:
-    """Rows that may share a batch: multi-token options need prompts of one length, images inputs of one kind."""
-    found: dict[object, list[int]] = {}
-    for row, one in rows:
-        sight = one.sight  # type: ignore[attr-defined]
-        length = 0 if one.single else len(one.prompt)  # type: ignore[attr-defined]
-        found.setdefault(("" if sight is None else sight.kind, length), []).append(row)
-    return list(found.values())
-
-
-def _unadapted(loaded: LoadedModel, batch: object, parts: Mapping[str, Part], scale: float) -> Tensor:
+def _unadapted(loaded: LoadedModel, batch: AnswerBatch, parts: Mapping[str, Part], scale: float) -> Tensor:
     for part in parts.values():
         part.scale(0.0)
     try:
         with torch.no_grad():
-            return batch_logprobs(loaded, batch)[0]  # type: ignore[arg-type]
+            return batch_logprobs(loaded, batch)[0]
     finally:
         for part in parts.values():
             part.scale(scale)

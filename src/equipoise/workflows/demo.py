@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..interventions import Intervention
 from ..models import LoadedModel, load
 from ..reports import Results
 from ..tasks import Task
-from .audit import GRID, LIMIT, OUTPUTS, audit
+from .audit import GRID, LIMIT, OUTPUTS, PASSAGES, audit
 from .fit import fit
 from .inputs import free_outputs
 from .progress import Report, part, silent
@@ -52,11 +53,39 @@ def demo(
     folder = free_outputs(out, (FILE, *OUTPUTS), force=force)
     progress(0.0, "loading the model")
     loaded = load(source)
+    return fit_and_audit(
+        loaded,
+        task,
+        folder,
+        settings={**QUICK, **(settings or {})},
+        seed=seed,
+        limit=limit,
+        force=force,
+        command=command,
+        progress=progress,
+    )
+
+
+def fit_and_audit(
+    loaded: LoadedModel,
+    task: str | Task,
+    folder: Path,
+    *,
+    settings: Mapping[str, str],
+    seed: int,
+    limit: int | None,
+    force: bool,
+    command: str | None,
+    progress: Report,
+    strengths: Sequence[float] = GRID,
+    passages: int = PASSAGES,
+) -> tuple[Intervention, Results]:
+    """What every demo does with its model and task: fit DSO, audit it on what was held out, write both."""
     intervention = fit(
         loaded,
         task,
         method="dso",
-        settings={**QUICK, **(settings or {})},
+        settings=settings,
         seed=seed,
         progress=part(progress, 0.0, _FIT_SHARE),
     )
@@ -65,10 +94,11 @@ def demo(
         loaded,
         task,
         intervention={seed: intervention},
-        strengths=GRID,
+        strengths=strengths,
         seeds=(seed,),
         target=TARGET,
         limit=limit,
+        passages=passages,
         out=folder,
         force=force,
         file=FILE,

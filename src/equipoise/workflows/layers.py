@@ -22,8 +22,8 @@ from ..methods.res_fair import fair_labels
 from ..metrics import Bootstrap, Estimate, Responses, Shares, TooFewClusters
 from ..models import LoadedModel, describe, load
 from ..reports import Layer, LayerCurve, LayerResults, render_layers
-from ..scoring import EncodedItem, encode_all, fair_shares
-from ..tasks import Item, Task, fingerprint, load_task
+from ..scoring import EncodedItem, encode_all
+from ..tasks import Item, Task, fingerprint, load_task, target_shares
 from ..versions import equipoise_version, versions
 from .inputs import Source, check_level, check_seeds, check_strengths, free_outputs, the_mitigations
 from .progress import Report, silent
@@ -171,7 +171,7 @@ def _metrics(
         table.argmax(1),
         [item.groups for item in items],
         [item.template for item in items],
-        fair_shares(items, task.outcomes, task.target),
+        target_shares(items, task.outcomes, task.target),
     )
     wanted = {
         name: statistic

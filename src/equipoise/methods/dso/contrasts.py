@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...tasks import Item
+from ...tasks import Item, target_shares
 from .parameters import Heads
 
 
@@ -36,12 +36,17 @@ def parity(items: Sequence[Item], outcomes: Sequence[str], target: Sequence[floa
     the target; of the outcomes that have none, against the last of those, so that what is wrongly said leans to no
     side; and of the former together against the latter, where these have more than a fiftieth.
 
-    Of items with a target of their own, log-odds less that target's.
+    An item's own target comes before the task's; it gives every outcome a share, so a task whose target leaves one out
+    takes none of items.
     """
     wanted = [1 / len(outcomes)] * len(outcomes) if target is None else list(target)
     there = [k for k, share in enumerate(wanted) if share > 0]
     absent = [k for k, share in enumerate(wanted) if share <= 0]
     enough = math.log((1 - _LEFT) / _LEFT)
+    if absent and any(item.target is not None for item in items):
+        raise InputError(
+            "the task's target leaves an outcome out, and an item has a target of its own: give one of them"
+        )
     for item in items:
         if set(item.outcomes) != set(outcomes):
             raise InputError(
@@ -49,15 +54,13 @@ def parity(items: Sequence[Item], outcomes: Sequence[str], target: Sequence[floa
                 f"of {list(outcomes)}"
             )
 
-    own = torch.tensor(
-        [[math.log(item.target[outcome]) if item.target else 0.0 for outcome in outcomes] for item in items]
-    )
+    rows = target_shares(items, outcomes, target) or [[1.0] * len(outcomes)] * len(items)
+    fair = torch.tensor([[math.log(share) if share > 0 else 0.0 for share in row] for row in rows])
 
     def heads(logp: Tensor, index: Tensor) -> Sequence[Tensor]:
-        logits = outcome_logits(items, outcomes, logp, index) - own[index.cpu()].to(logp)
-        found = [
-            logits[:, k] - logits[:, there[-1]] - math.log(wanted[k] / wanted[there[-1]]) for k in there[:-1]
-        ]
+        logits = outcome_logits(items, outcomes, logp, index)
+        beyond = logits - fair[index.cpu()].to(logits)
+        found = [beyond[:, k] - beyond[:, there[-1]] for k in there[:-1]]
         found += [logits[:, k] - logits[:, absent[-1]] for k in absent[:-1]]
         if absent:
             odds = logits[:, there].logsumexp(1) - logits[:, absent].logsumexp(1)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from ...errors import InputError
 from ...interventions import Intervention
 from ...models import LoadedModel, load
-from ...models.small_vlm import refuse_missing, small_vlm_folder
+from ...models.small_vlm import ALIAS, refuse_missing, shipped_weights, small_vlm_folder
 from ...reports import Results
 from ...tasks import OccupationPairs
 from ...tasks.emoji import DEFAULT_STYLE, missing, the_styles
-from ..audit import OUTPUTS, audit
-from ..fit import fit
+from ..audit import OUTPUTS
+from ..demo import FILE, fit_and_audit
 from ..inputs import free_outputs
 from ..progress import Report, part, silent
 from .settings import TrainSettings
 from .training import other_styles, train
 
-FILE = "dso.safetensors"
-WEIGHTS = "emoji-vlm.safetensors"
+WEIGHTS = f"{ALIAS}.safetensors"
 FOLDER = "equipoise-demo-vlm"
-TARGET = 0.10
 GRID = tuple(round(0.2 * step, 1) for step in range(6))
 # A step is dear: images make prompts long.
 SETTINGS: Mapping[str, str] = {"steps": "4", "items": "96", "unambiguous": "48", "passages": "128"}
@@ -34,7 +35,20 @@ PLANTED = (
     "The bias of this model is planted: it was trained to answer with the shares of women of US labour statistics (and "
     "shares made from them for skin tone). In the drawings measured here it was not trained."
 )
-_FIT, _AUDIT = 0.45, 1.0
+
+
+def refuse_seen(weights: str | os.PathLike[str], style: str) -> None:
+    """Raise :class:`InputError` for weights that were trained on ``style``, or don't say what they were trained on."""
+    try:
+        with safe_open(weights, "pt") as file:
+            seen = json.loads((file.metadata() or {})["recipe"])["styles"]
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError):
+        raise InputError(f"{weights} are no weights that demo --vlm --rebuild has made") from None
+    if not set(seen) <= set(other_styles(style)):
+        raise InputError(
+            f"{weights} were trained on drawings like {style}: measure another --style, or train anew with --rebuild "
+            "(and --force over weights that are there)"
+        )
 
 
 class PlantedPairs(OccupationPairs):
@@ -89,33 +103,22 @@ def demo_vlm(
         if force or not Path(weights).exists():
             recipe = TrainSettings(styles=other_styles(style), seed=seed)
             train(recipe, weights, force=force, report=part(progress, 0.0, begin))
+    if source is None:
+        refuse_seen(weights or shipped_weights(), style)
     rest = part(progress, begin, 1.0)
     rest(0.0, "loading the model")
     loaded = load(small_vlm_folder(weights)) if source is None else source
     task = PlantedPairs(style)
-    intervention = fit(
+    return fit_and_audit(
         loaded,
         task,
-        method="dso",
+        folder,
         settings={**SETTINGS, **(settings or {})},
         seed=seed,
-        progress=part(rest, 0.0, _FIT),
-    )
-    assert isinstance(intervention, Intervention)
-    found = audit(
-        loaded,
-        task,
-        intervention={seed: intervention},
-        strengths=GRID,
-        seeds=(seed,),
-        target=TARGET,
         limit=limit,
-        passages=PASSAGES,
-        out=folder,
         force=force,
-        file=FILE,
         command=command,
-        progress=part(rest, _FIT, _AUDIT),
+        progress=rest,
+        strengths=GRID,
+        passages=PASSAGES,
     )
-    intervention.save(folder / FILE, force=force)
-    return intervention, found
