@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reports.browser import CHROMIUM, Browser
+from browser import CHROMIUM, Browser
 from reports.synthetic import OCCUPATIONS, results
 
 from equipoise.reports import Results, render_page
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="there is no Chromium: install one, or set EQUIPOISE_CHROMIUM"
+    ),
+]
 
 CONTENT = results(tasks=("pronouns", "coreference"), mitigations=("dso", "caa"))
 for _run in CONTENT["runs"]:

@@ -172,7 +172,8 @@ def test_every_text_from_outside_is_escaped():
     content["tasks"] = {HOSTILE: HOSTILE}
     content["mitigations"] = [{"name": HOSTILE, "settings": {HOSTILE: HOSTILE}}]
     change = {"value": 1, "low": 0, "high": 2}
-    content["side_effects"] = [{"axis": HOSTILE, "suite": HOSTILE, "metric": HOSTILE, "change": change}]
+    cell = {"axis": HOSTILE, "task": HOSTILE, "metric": HOSTILE, "change": change}
+    content["side_effects"] = {"cells": [cell]}
     content["generations"] = [{"prompt": HOSTILE, "base": HOSTILE, "steered": HOSTILE}]
     for run in content["runs"]:
         run["task"] = run["baseline"] = HOSTILE

@@ -114,10 +114,10 @@ def test_the_matrix_has_a_cell_for_every_effect_and_names_what_moved():
 
 def test_every_setting_of_the_dial_has_its_matrix_and_what_the_dial_has_not_is_left_out():
     views = [view_of(results())]
-    found = side_effects([effect(strength=strength) for strength in (0.3, 0.8, 7.0)], views)
+    found = side_effects({"cells": [effect(strength=strength) for strength in (0.3, 0.8, 7.0)]}, views)
     assert [matrix.key for matrix in found] == ["0-0.3", "0-0.8"]
     # Suites alone have no dial: the strongest stands for all.
-    (alone,) = side_effects([effect(strength=strength) for strength in (0.3, 7.0)], [])
+    (alone,) = side_effects({"cells": [effect(strength=strength) for strength in (0.3, 7.0)]}, [])
     assert alone.key is None and alone.label == "dso at λ = 7"
     page = render_page({**results(), "side_effects": {"cells": [effect()]}})
     assert "Moved beyond chance:" in page and "▲" in page
@@ -125,7 +125,16 @@ def test_every_setting_of_the_dial_has_its_matrix_and_what_the_dial_has_not_is_l
 
 
 @pytest.mark.parametrize(
-    "wrong", [[{"axis": "race"}], [1], "text", [{"axis": "race", "metric": "y", "change": 3}]]
+    "wrong",
+    [
+        [effect()],
+        {},
+        "text",
+        {"cells": "text"},
+        {"cells": [{"axis": "race"}]},
+        {"cells": [1]},
+        {"cells": [{**effect(), "change": 3}]},
+    ],
 )
 def test_side_effects_of_another_shape_are_refused(wrong):
     with pytest.raises(InputError, match=r"side_effects|results: change"):

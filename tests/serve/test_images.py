@@ -17,6 +17,8 @@ pytest.importorskip("PIL")
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
 from equipoise.scoring import generate
+from equipoise.serve import engine, pictures
+from equipoise.tasks import Picture
 from equipoise.tasks import picture as as_picture
 
 KINDS = ("LLaVA", "Qwen2-VL", "Gemma-3", "BLIP-2")
@@ -64,9 +66,13 @@ def ask(served: Served, text: str, image: int | None, strength: float, **more: A
     return str(answer.choices[0].message.content)
 
 
+def another(served: Served) -> LoadedModel:
+    """The same model, which nobody serves."""
+    return tiny_vlm(served.loaded.name.split("-", 1)[1].rpartition("-")[0])
+
+
 def test_every_answer_is_the_one_given_alone(served: Served) -> None:
-    kind = served.loaded.name.split("-", 1)[1].rpartition("-")[0]
-    own = tiny_vlm(kind)
+    own = another(served)
     cases = [(text, image, strength) for text, image in ASKED for strength in STRENGTHS]
     wanted = {case: alone(own, *case) for case in cases}
     # The twin: images and strengths that were mixed up would show.
@@ -77,7 +83,22 @@ def test_every_answer_is_the_one_given_alone(served: Served) -> None:
     assert dict(zip(cases, found, strict=True)) == wanted
 
 
-def test_text_is_answered_while_an_image_is(served: Served) -> None:
+def slow_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token of an answer about an image takes a while."""
+    see = engine.generate_seeing
+
+    def slowly(*given: Any, before_pass: Any, **more: Any) -> None:
+        def wait() -> None:
+            time.sleep(0.05)
+            before_pass()
+
+        see(*given, before_pass=wait, **more)
+
+    monkeypatch.setattr(engine, "generate_seeing", slowly)
+
+
+def test_text_is_answered_while_an_image_is(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow_to_see(monkeypatch)
     order: list[str] = []
 
     def long() -> None:
@@ -93,7 +114,7 @@ def test_text_is_answered_while_an_image_is(served: Served) -> None:
     ask(served, "The nurse said", None, 1.0, max_tokens=1)
     order.append("text")
     thread.join(120)
-    assert not thread.is_alive() and sorted(order) == ["image", "text"]
+    assert not thread.is_alive() and order == ["text", "image"]
 
 
 def test_streams_have_images_too(served: Served) -> None:
@@ -127,12 +148,27 @@ def test_bad_images_are_refused_in_a_sentence(served: Served) -> None:
     assert ask(served, "The nurse said", None, 0.0)
 
 
-def test_who_goes_away_while_an_image_is_looked_at_frees_the_server(served: Served) -> None:
+def test_who_goes_away_while_an_image_is_looked_at_frees_the_server(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_to_see(monkeypatch)
+    before = served.engine.counts["cancelled"]
     body = {"messages": [message("Who is this?", 0)], "max_tokens": 90, "temperature": 0, "stream": True}
     with served.http.stream("POST", "/v1/chat/completions", json=body) as response:
         next(response.iter_lines())
-    deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 60
+        while not served.engine.running:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
     while served.engine.running or served.engine.waiting:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert ask(served, "Who is this?", 1, 0.4) is not None
+    assert served.engine.counts["cancelled"] == before + 1
+    assert ask(served, "Who is this?", 1, 0.4) == alone(another(served), "Who is this?", 1, 0.4)
+
+
+def test_a_picture_is_measured_before_it_is_decoded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 16)
+    monkeypatch.setattr(Picture, "open", lambda _: pytest.fail("it was decoded"))
+    response = served.http.post("/v1/chat/completions", json={"messages": [message("x", 0)]})
+    assert response.status_code == 400 and "make it smaller" in response.json()["error"]["message"]

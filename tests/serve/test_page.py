@@ -5,19 +5,18 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from browser import CHROMIUM, Browser
 from interventions.samples import intervention
-from serve.browser import Browser, chromium
 from serve.test_app import NEW, Served
 from tiny import tiny
 
 from equipoise.interventions import attach
 from equipoise.scoring import generate
 
-PROGRAM = chromium()
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
-        PROGRAM is None, reason="there is no Chromium: install one, or set EQUIPOISE_CHROMIUM"
+        CHROMIUM is None, reason="there is no Chromium: install one, or set EQUIPOISE_CHROMIUM"
     ),
 ]
 
@@ -32,12 +31,9 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser(served: Served) -> Iterator[Browser]:
-    one = Browser(str(PROGRAM))
-    try:
+    with Browser() as one:
         one.open(served.url)
         yield one
-    finally:
-        one.close()
 
 
 def answers(prompt: str, *strengths: float) -> list[str]:
@@ -51,7 +47,7 @@ def answers(prompt: str, *strengths: float) -> list[str]:
 
 
 def ask(browser: Browser, prompt: str, strength: float) -> None:
-    browser.evaluate(
+    browser.run(
         f"""(() => {{
           document.getElementById("prompt").value = {json.dumps(prompt)};
           const dial = document.getElementById("dial");
@@ -63,7 +59,7 @@ def ask(browser: Browser, prompt: str, strength: float) -> None:
 
 
 def text(browser: Browser, name: str) -> str:
-    return str(browser.evaluate(f"document.getElementById({name!r}).textContent"))
+    return str(browser.run(f"document.getElementById({name!r}).textContent"))
 
 
 def test_the_dial_gives_two_answers_side_by_side(browser: Browser) -> None:
@@ -76,9 +72,9 @@ def test_the_dial_gives_two_answers_side_by_side(browser: Browser) -> None:
         assert text(browser, "title") == f"Steered, λ = {strength:g}"
         wanted = json.dumps([base, steered])
         here = "['base', 'steered'].map((name) => document.getElementById(name).textContent)"
-        browser.wait(f"JSON.stringify({here}) === JSON.stringify({wanted})")
+        browser.until(f"JSON.stringify({here}) === JSON.stringify({wanted})")
         assert text(browser, "problem") == ""
-    boxes = browser.evaluate(
+    boxes = browser.run(
         "[...document.querySelectorAll('.answers section')].map((one) => one.getBoundingClientRect().top)"
     )
     assert boxes[0] == boxes[1]  # side by side
@@ -86,13 +82,13 @@ def test_the_dial_gives_two_answers_side_by_side(browser: Browser) -> None:
 
 def test_a_refusal_is_shown_in_words(browser: Browser, served: Served) -> None:
     ask(browser, "x " * 300, 1.0)
-    browser.wait("document.getElementById('problem').textContent.includes('shorten the prompt')")
+    browser.until("document.getElementById('problem').textContent.includes('shorten the prompt')")
     base, steered = answers("Once upon", 0.0, 0.5)
     ask(browser, "x " * 40, 1.0)
     ask(browser, "Once upon", 0.5)  # the first is still being answered: it is given up
     wanted = json.dumps([base, steered])
     here = "['base', 'steered'].map((name) => document.getElementById(name).textContent)"
-    browser.wait(f"JSON.stringify({here}) === JSON.stringify({wanted})")
+    browser.until(f"JSON.stringify({here}) === JSON.stringify({wanted})")
     assert text(browser, "problem") == ""
     deadline = time.monotonic() + 60
     while served.engine.running or served.engine.waiting:
@@ -101,5 +97,5 @@ def test_a_refusal_is_shown_in_words(browser: Browser, served: Served) -> None:
 
 
 def test_nothing_comes_from_elsewhere(browser: Browser, served: Served) -> None:
-    entries = browser.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
+    entries = browser.run("performance.getEntriesByType('resource').map((one) => one.name)")
     assert entries and all(str(one).startswith(served.url) for one in entries)

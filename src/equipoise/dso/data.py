@@ -70,7 +70,18 @@ class BaseDatasetLoader(ABC):
         return self._datasets[1]
 
 
-class CorefResolutionLoader(BaseDatasetLoader):
+class _TaskLoader(BaseDatasetLoader):
+    """Trains on a task's training set, and evaluates on what it holds out."""
+
+    task: Task
+    seed: int
+
+    def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
+        split = self.task.split(self.seed)
+        return TabularDataset(map(_sample, split.train)), TabularDataset(map(_sample, split.heldout))
+
+
+class CorefResolutionLoader(_TaskLoader):
     """Which of two occupations does the pronoun mean?
 
     Args:
@@ -82,15 +93,11 @@ class CorefResolutionLoader(BaseDatasetLoader):
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, seed: int = 0) -> None:
-        self.task: Task = load_task("coreference" if path is None else f"synthbias:{os.fspath(path)}")
+        self.task = load_task("coreference" if path is None else f"synthbias:{os.fspath(path)}")
         self.seed = seed
 
-    def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
-        split = self.task.split(self.seed)
-        return TabularDataset(map(_sample, split.train)), TabularDataset(map(_sample, split.heldout))
 
-
-class Act4MeLoader(BaseDatasetLoader):
+class Act4MeLoader(_TaskLoader):
     """Two people in two images: who is the one with this occupation?
 
     The repository's loader reads SocialCounterfactuals; this one takes any source of images of people.
@@ -106,12 +113,8 @@ class Act4MeLoader(BaseDatasetLoader):
     """
 
     def __init__(self, source: str = "emoji", attribute: str = "gender", *, seed: int = 0) -> None:
-        self.task: Task = OccupationPairs(source, attribute)
+        self.task = OccupationPairs(source, attribute)
         self.seed = seed
-
-    def _build_datasets(self) -> tuple[TabularDataset, TabularDataset]:
-        split = self.task.split(self.seed)
-        return TabularDataset(map(_sample, split.train)), TabularDataset(map(_sample, split.heldout))
 
 
 def _sample(item: Item) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class TrainInterventions:
         exact = loader.task is not None and parity
         if not exact and "images" in loader.train.columns:
             raise InputError(
-                "samples with images are trained on exactly, with the parity reward for vision tasks and a loader with "
+                "samples with images are trained on exactly, with a parity reward and a loader with "
                 "a task: other rewards are learned from sampled text"
             )
         wanted = dso.DsoSettings if exact else dso.SampledSettings

@@ -10,7 +10,7 @@ from .results import Results
 
 Facts = list[tuple[str, str]]
 _SITES = 4
-# Keys of results.json that have a place of their own on every page, and those that an audit's cards show.
+# Keys of results.json that the report places elsewhere, and those that an audit's cards show.
 PLACED = frozenset({"versions", "tasks", "comparison", "items", "mitigations", "cost", "side_effects"})
 CARDED = frozenset({"data", "text", "sampling"})
 

@@ -160,14 +160,13 @@ def headline(diff: Diff) -> str:
 
 
 def _rows(pair: Pair) -> Sequence[_Row]:
-    known = {metric.key: metric for metric in wording.METRICS}
     rows = []
     for one in pair.differences:
-        metric = known.get(one.metric)
-        kind: wording.Kind = "plain" if metric is None else metric.kind
+        metric = wording.metric(one.metric)
+        kind = metric.kind
         rows.append(
             _Row(
-                one.metric.replace("_", " ") if metric is None else metric.label,
+                metric.label,
                 wording.number(one.a.value, kind),
                 wording.number(one.b.value, kind),
                 wording.number(one.change.value, kind),

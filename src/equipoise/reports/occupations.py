@@ -56,9 +56,9 @@ def _table(title: str, leans: Mapping[str, Mapping[str, Estimate]], start: str) 
     if not known:
         return None
     first = known.get("base") or next(iter(known.values()))
-    now = known.get(start, first)
+    now = known.get(start, {})
     names = sorted(first, key=lambda name: -abs(first[name].value))
-    ends = [abs(end) for found in known.values() for lean in found.values() for end in (lean.value,)]
+    ends = [abs(lean.value) for found in known.values() for lean in found.values()]
     reach = min(100.0, max(20.0, 10 * math.ceil(max(ends) / 10)))
     rows = tuple(_row(name, first.get(name), now.get(name), reach) for name in names)
     data = {

@@ -45,21 +45,23 @@ class Matrix:
 def side_effects(value: Any, views: Sequence[TaskView]) -> tuple[Matrix, ...]:
     """The matrices of the key ``side_effects`` of results.json (docs/contract.md); none for null.
 
-    ``value`` is an object with ``cells``, or a list of them. Settings that the dial has not got are left out, but for
+    ``value`` is an object with ``cells``. Settings that the dial has not got are left out, but for
     the strongest where it has none of them. Raises :class:`InputError` for another shape.
     """
-    cells = value.get("cells") if isinstance(value, Mapping) else value
+    if value is None:
+        return ()
+    cells = value.get("cells") if isinstance(value, Mapping) else None
+    if not isinstance(cells, Sequence) or isinstance(cells, str):
+        raise InputError(f"results: {KEY} must have a list of cells")
     if not cells:
         return ()
-    if not isinstance(cells, Sequence) or isinstance(cells, str):
-        raise InputError(f"results: {KEY} must be a list of cells")
     keys: dict[_Place, str] = {
         (run.mitigation, run.keep, run.strength): key for view in views for key, run in view.runs
     }
     settings: dict[_Place, list[Mapping[str, Any]]] = {}
     for number, cell in enumerate(cells):
-        if not isinstance(cell, Mapping) or not {"metric", "axis", "change"} <= set(cell):
-            raise InputError(f"results: {KEY}[{number}] has no axis, metric and change")
+        if not isinstance(cell, Mapping) or not {"task", "metric", "axis", "change"} <= set(cell):
+            raise InputError(f"results: {KEY}[{number}] has no task, axis, metric and change")
         settings.setdefault((cell.get("mitigation"), cell.get("keep"), cell.get("strength")), []).append(cell)
     known = {place: found for place, found in settings.items() if place in keys}
     if not known:
@@ -73,7 +75,7 @@ def _matrix(place: _Place, key: str | None, found: Sequence[Mapping[str, Any]]) 
     targeted: dict[str, bool] = {}
     moved = []
     for cell in found:
-        axis, column = _axis(cell), (str(cell.get("task", cell.get("suite", ""))), _metric(cell))
+        axis, column = _axis(cell), (str(cell["task"]), _metric(cell).label)
         effect = _effect(cell)
         cells[axis, column] = effect
         targeted[axis] = targeted.get(axis, False) or bool(cell.get("targeted"))
@@ -96,11 +98,9 @@ def _axis(cell: Mapping[str, Any]) -> str:
     return CAPABILITY if axis is None else "several axes" if axis == "all" else str(axis)
 
 
-def _metric(cell: Mapping[str, Any]) -> str:
-    """The metric's name without the axis, which is the row's."""
-    name = str(cell["metric"])
-    stem = name.removesuffix(f".{cell['axis']}")
-    return next((one.label for one in wording.METRICS if one.key == stem), stem.replace("_", " "))
+def _metric(cell: Mapping[str, Any]) -> wording.Metric:
+    """The metric without the axis, which is the row's."""
+    return wording.metric(str(cell["metric"]).removesuffix(f".{cell['axis']}"))
 
 
 def _effect(cell: Mapping[str, Any]) -> Effect:
@@ -110,7 +110,7 @@ def _effect(cell: Mapping[str, Any]) -> Effect:
         raise InputError(f"results: {KEY}: the change of {cell['metric']} must be an estimate") from None
     if change is None:
         return Effect("–", "", "", False)
-    kind: wording.Kind = next((one.kind for one in wording.METRICS if one.key == cell["metric"]), "plain")
+    kind = _metric(cell).kind
     told, p = "", cell.get("p_adjusted")
     if isinstance(p, int | float):
         told = "p < 0.001" if p < 0.001 else f"p = {min(p, 1.0):.2g}"
@@ -118,7 +118,7 @@ def _effect(cell: Mapping[str, Any]) -> Effect:
         _signed(change, kind),
         wording.interval(change, kind),
         told,
-        bool(cell.get("moved", cell.get("flagged"))),
+        bool(cell.get("moved")),
     )
 
 

@@ -21,7 +21,7 @@ def suite_tables(results: Results) -> list[Table | Padding]:
         base = next(run for run in own if run.mitigation is None)
         last = max((run for run in own if run.mitigation is not None), key=_strength, default=None)
         parts.append(_table(base, last, results))
-    warnings = results.extra.get("side_effects", {}).get("warnings", [])
+    warnings = (results.extra.get("side_effects") or {}).get("warnings", [])
     if warnings:
         parts.append(Padding(Text("\n".join(f"Warning: {text}." for text in warnings), "yellow"), (1, 0)))
     return parts

@@ -104,7 +104,13 @@ METRICS = (
         "perplexity over the base model's, paired",
     ),
 )
-_KNOWN = {metric.key: metric for metric in METRICS}
+_KNOWN = {known.key: known for known in METRICS}
+
+
+def metric(key: str) -> Metric:
+    """The metric of this key; an unknown one goes under its own name."""
+    name = key.replace("_", " ")
+    return _KNOWN.get(key) or Metric(key, name, name, "plain")
 
 
 def metrics_in(runs: Iterable[Run]) -> tuple[Metric, ...]:
@@ -112,12 +118,8 @@ def metrics_in(runs: Iterable[Run]) -> tuple[Metric, ...]:
     measured = dict.fromkeys(
         name for run in runs for name, estimate in run.metrics.items() if is_known(estimate)
     )
-    others = [
-        Metric(name, name.replace("_", " "), name.replace("_", " "), "plain")
-        for name in measured
-        if name not in _KNOWN
-    ]
-    return (*(metric for metric in METRICS if metric.key in measured), *others)
+    others = [metric(name) for name in measured if name not in _KNOWN]
+    return (*(known for known in METRICS if known.key in measured), *others)
 
 
 def is_known(estimate: Estimate | None) -> bool:

@@ -59,14 +59,16 @@ class Engine:
         self._ends = _ends(loaded)
         self._waiting: deque[Row] = deque()
         self._unseen: deque[Row] = deque()  # those that wait with images
-        self._dial = Dial(None)
-        self._batch = Batch(loaded, self._dial)
         self._heard: list[Row] = []
         self._seen: list[Row] = []
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self.running = 0
+
+    @property
+    def running(self) -> int:
+        """How many answers are being written."""
+        return len(self._heard) + len(self._seen)
 
     def start(self) -> None:
         """Begin to work."""
@@ -182,7 +184,6 @@ class Engine:
             for row in dict.fromkeys([*self._heard, *fresh]):
                 self._end(row, "error", f"the model failed ({type(error).__name__})")
             self._heard, self._batch = [], Batch(self.loaded, self._dial)
-        self.running = len(self._heard) + len(self._seen)
 
     def _see(self, rows: Sequence[Row]) -> None:
         """Answer rows with images of one kind to their end; the others go on between their tokens."""
@@ -220,7 +221,6 @@ class Engine:
             for row in self._seen:
                 self._end(row, "error", f"the model failed ({type(error).__name__})")
         self._seen = []
-        self.running = len(self._heard)
 
     def _next(self) -> list[Row]:
         fresh: list[Row] = []

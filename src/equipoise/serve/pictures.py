@@ -55,10 +55,15 @@ def _image(given: Any, number: int) -> Picture:
         raise Refusal(400, f"image {number}: its base64 is damaged ({error})", "messages") from None
     try:
         found = picture(data, f"image {number}")
-        shown = found.open()
+        width, height = found.size
+        # Before it is decoded: a small file may be a picture that fills the memory.
+        if width * height > MOST_PIXELS:
+            raise Refusal(
+                400,
+                f"image {number} has {width} × {height} pixels, more than {MOST_PIXELS}: make it smaller",
+                "messages",
+            )
+        found.open()
     except InputError as error:
         raise Refusal(400, str(error), "messages") from None
-    if shown.width * shown.height > MOST_PIXELS:
-        message = f"image {number} has {shown.width} × {shown.height} pixels, more than {MOST_PIXELS}: make it smaller"
-        raise Refusal(400, message, "messages")
     return found

@@ -63,6 +63,12 @@ class Picture:
         """The file's bytes."""
         return _read(self)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as its header says."""
+        with _opened(self) as image:
+            return int(image.width), int(image.height)
+
     def open(self) -> PillowImage:
         """The image in RGB; what is transparent shows white.
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next(
+CHROMIUM = os.environ.get("EQUIPOISE_CHROMIUM") or next(
     (
         path
         for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -54,6 +54,7 @@ class Browser:
         options = (
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe",
             "--disable-background-networking", "--no-first-run", "--hide-scrollbars", "--force-color-profile=srgb",
+            "--no-proxy-server",
             f"--user-data-dir={self._home.name}",
         )  # fmt: skip
         self._process = subprocess.Popen(
@@ -115,9 +116,15 @@ class Browser:
         return found
 
     def open(
-        self, path: Path, fragment: str = "", *, width: int = 1100, dark: bool = False, script: bool = True
+        self,
+        page: Path | str,
+        fragment: str = "",
+        *,
+        width: int = 1100,
+        dark: bool = False,
+        script: bool = True,
     ) -> None:
-        """Load a file at a window's width, and wait until it is there."""
+        """Load a file, or an address, at a window's width, and wait until it is there."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -129,8 +136,9 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.send("Emulation.setScriptExecutionDisabled", value=not script)
         self.send("Page.navigate", url="about:blank")
-        self.send("Page.navigate", url=path.absolute().as_uri() + fragment)
-        self.until("document.readyState === 'complete' && location.protocol === 'file:'")
+        address = page if isinstance(page, str) else page.absolute().as_uri()
+        self.send("Page.navigate", url=address + fragment)
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
