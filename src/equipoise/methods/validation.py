@@ -82,23 +82,17 @@ class Validation:
         self._text: TextReference = text_reference(loaded, passages)
         self._clear_before = _next_tokens(loaded, self._clear_encoded)
 
-    def __call__(self, intervention: Intervention | None, *, bias: bool = True) -> Validated:
-        """Measure everything with this intervention at λ = 1; None is the model as it is.
+    def __call__(self, intervention: Intervention | None) -> Validated:
+        """Measure everything with this intervention at λ = 1; None is the model as it is."""
+        return self.within(self._steered(intervention), changed=intervention is not None)
 
-        Args:
-            bias: whether to ask the ambiguous items; else their bias is infinite, so that the state isn't kept.
-        """
-        return self.within(self._steered(intervention), changed=intervention is not None, bias=bias)
-
-    def within(
-        self, context: AbstractContextManager[object], *, changed: bool = True, bias: bool = True
-    ) -> Validated:
+    def within(self, context: AbstractContextManager[object], *, changed: bool = True) -> Validated:
         """Measure everything inside the context, in which something acts on the model if it is ``changed``."""
         with context:
             kl_unambiguous, accuracy = self._unambiguous()
             # The model doesn't diverge from itself.
             kl = self._kl() if changed else 0.0
-            return Validated(self._bias() if bias else math.inf, kl, kl_unambiguous, accuracy)
+            return Validated(self._bias(), kl, kl_unambiguous, accuracy)
 
     def bias(self, intervention: Intervention | None) -> float:
         """Per-occupation bias alone; infinite where nothing is answered: a state that is silent is no fair one."""

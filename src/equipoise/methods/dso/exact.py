@@ -48,8 +48,6 @@ _REMEMBERED = 2
 # Validation passages are several pieces long.
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
-# Which state is kept is asked of the last steps alone: the first ones still have most of the bias.
-_JUDGED = 4
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
 # The mean of two states is tried in the last steps: its divergence relative to theirs, and how much longer it may be.
 _MEANS = 2
@@ -130,9 +128,8 @@ class ExactFit:
             if step == 0 and settings.reach > 1:
                 extents[0] = self.linear.extent(memory[-1], solved)
             states.append(extents[step] * solved)
-            late = step >= steps - _JUDGED
-            figures = self._measure(states[-1], bias=late)
-            for vector, now in self._candidates(states, figures, metric) if late else ():
+            figures = self._measure(states[-1])
+            for vector, now in self._candidates(states, figures, metric):
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
             kl_price *= _ascent(figures.kl / settings.kl)
@@ -144,15 +141,15 @@ class ExactFit:
                     step + 1,
                     steps,
                     f"solved a step ({best_figures.bias:.3f} kept)",
-                    figures.bias if late else None,
+                    figures.bias,
                     figures.kl,
                 )
             )
         return best, best_figures, base
 
-    def _measure(self, vector: Tensor, *, bias: bool = True) -> Validated:
+    def _measure(self, vector: Tensor) -> Validated:
         edits = self.parameters.edits(vector)
-        return self.validation(Intervention(edits, "all", Provenance(method="dso")), bias=bias)
+        return self.validation(Intervention(edits, "all", Provenance(method="dso")))
 
     def _candidates(
         self, states: Sequence[Tensor], figures: Validated, metric: Tensor
