@@ -49,10 +49,9 @@ _REMEMBERED = 2
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
-# The mean of two states is tried in the last steps: its divergence relative to theirs, and how much longer it may be.
-_MEANS = 2
-_MEAN_KL = 0.93
+# How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
+_ASIDE = 0.99
 
 
 class ExactFit:
@@ -148,29 +147,31 @@ class ExactFit:
         return best, best_figures, base
 
     def _measure(self, vector: Tensor) -> Validated:
-        edits = self.parameters.edits(vector)
-        return self.validation(Intervention(edits, "all", Provenance(method="dso")))
+        return self.validation(self._intervention(vector))
+
+    def _intervention(self, vector: Tensor) -> Intervention:
+        return Intervention(self.parameters.edits(vector), "all", Provenance(method="dso"))
 
     def _candidates(
         self, states: Sequence[Tensor], figures: Validated, metric: Tensor
     ) -> Iterator[tuple[Tensor, Validated]]:
-        """The last state, if it is within the budget; near the end also the mean of the last two, at a chosen length.
+        """The last state, if it is within the budget; in the end also the mean of the last two, as long as it may be.
 
         What two states, fitted on different items, don't share is noise that costs divergence and moves nothing on
-        other items. The length is set so that the mean spends the budget; its density is that of a state.
+        other items. The mean is drawn out until it spends the budget; its density is that of a state.
         """
         budget = self.settings.kl
         if figures.kl <= budget:
             yield states[-1], figures
-            if len(states) <= max(2, self.settings.steps + 1 - _MEANS):
+            if len(states) <= self.settings.steps:
                 return
         vector, kl = states[-1], figures.kl
         if len(states) > 2:
             vector = sparse_mean(states[-1], states[-2], metric, self.settings.density)
-            kl *= _MEAN_KL
+            kl = self.validation.kl(self._intervention(vector))
         for _ in range(2):
-            # KL grows with the square of the length; this aims a little inside.
-            vector = vector * min(_LONGEST, 0.97 * math.sqrt(budget / max(kl, 1e-9)))
+            # KL grows with the square of the length.
+            vector = vector * min(_LONGEST, _ASIDE * math.sqrt(budget / max(kl, 1e-9)))
             found = self._measure(vector)
             if found.kl <= budget:
                 yield vector, found
