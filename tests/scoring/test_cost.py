@@ -28,8 +28,8 @@ def test_the_count_is_what_the_embedding_sees() -> None:
         with torch.inference_mode():
             score_options(loaded, encoded)
         hook.remove()
-        count = answer_tokens(encoded)
+        count = answer_tokens(loaded, encoded)
         assert count.computed == sum(seen)
         whole = sum(len(one.prompt) for one in encoded)
         assert 0 < count.unique < whole
-    assert answer_tokens(encoded[:1]).unique <= answer_tokens(encoded[:1]).computed
+    assert answer_tokens(loaded, encoded[:1]).unique <= answer_tokens(loaded, encoded[:1]).computed

@@ -46,6 +46,27 @@ def test_grey_and_palette_images_become_rgb(mode: str) -> None:
     assert found.mode == "RGB" and np.all(np.asarray(found) == 255)
 
 
+def test_a_photograph_stands_upright(tmp_path: Path) -> None:
+    left = np.zeros((4, 8, 3), dtype=np.uint8)
+    left[:, :4] = 255  # white on the left; held on its side, that is the top or the bottom
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    path = tmp_path / "held.png"
+    Image.fromarray(left).save(path, exif=exif)
+    for source in (path, Image.open(path)):
+        shown = np.asarray(picture(source).open())
+        assert shown.shape == (8, 4, 3)
+        assert np.all(shown[:4] == 255) and np.all(shown[4:] == 0)
+    Image.fromarray(left).save(path)
+    assert np.array_equal(np.asarray(picture(path).open()), left)
+
+
+def test_a_colour_that_stands_for_transparency_shows_white() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (3, 3), (9, 8, 7)).save(file, "PNG", transparency=(9, 8, 7))
+    assert np.all(np.asarray(picture(file.getvalue()).open()) == 255)
+
+
 def refusal(source: object) -> str:
     with pytest.raises(InputError) as error:
         picture(source)  # type: ignore[arg-type]

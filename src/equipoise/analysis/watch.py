@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import Attached, capture
 from ..models import LoadedModel
-from ..scoring import Step
+from ..scoring import Step, memory
 from .detector import Detector
 
 # What tells the backbone about padding and positions; the other inputs belong to the head or to the steered pass.
@@ -35,12 +35,18 @@ class Watch:
     ) -> None:
         """Watch ``loaded`` with ``detectors`` and turn ``handle`` to ``strength`` (λ) where one fires.
 
-        The handle's strength is set to 0 at once. Raises :class:`InputError` without a detector or for another model's.
+        The handle's strength is set to 0 at once. Raises :class:`InputError` without a detector, for
+        another model's, or for a model without a cache that goes on token by token.
         """
         if not detectors:
             raise InputError("there is no detector to steer by: give at least one")
         for detector in detectors:
             detector.check(loaded)
+        if not memory(loaded).steps:
+            raise InputError(
+                f"a detector can't read along while {loaded.name} writes: what it keeps of the tokens before is no "
+                "cache that goes on token by token; steer without a detector"
+            )
         self._loaded, self._detectors = loaded, tuple(detectors)
         self._handle, self._strength = handle, strength
         self._names = frozenset(inspect.signature(loaded.anatomy.backbone.forward).parameters)

@@ -12,7 +12,7 @@ from .logits import LogitMap
 from .norms import Norm
 from .outputs import hidden_of, replace_hidden
 from .sites import SITE_KINDS, Site, SiteKind
-from .trace import causal_mask, speaker
+from .trace import causal_mask, ordinary_tokens, speaker, token_device, undisturbed
 from .weights import weights_digest
 
 __all__ = [
@@ -37,7 +37,10 @@ __all__ = [
     "hidden_of",
     "is_compiled",
     "load",
+    "ordinary_tokens",
     "replace_hidden",
     "speaker",
+    "token_device",
+    "undisturbed",
     "weights_digest",
 ]

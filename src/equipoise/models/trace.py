@@ -150,7 +150,7 @@ def run(model: PreTrainedModel, *, mask: bool = False) -> Any:
     weight = getattr(embedding, "weight", None)
     if weight is None:
         raise InputError(f"{type(model).__name__} has no token embedding: a text model with one is needed")
-    ids = torch.tensor(_token_ids(model, int(weight.shape[0])), device=token_device(model))
+    ids = torch.tensor(_token_ids(model), device=token_device(model))
     seen = causal_mask(ids.shape[1], 0, ids.device, model.dtype) if mask else torch.ones_like(ids)
     try:
         return speaker(model)(input_ids=ids, attention_mask=seen, use_cache=False)
@@ -186,13 +186,20 @@ def speaker(model: PreTrainedModel) -> Any:
     return min(found, key=lambda m: sum(1 for _ in m.modules()), default=model)
 
 
-def _token_ids(model: PreTrainedModel, vocabulary: int) -> list[list[int]]:
-    # Padding, image placeholders and the like are numbers in the config; a model may treat their tokens specially.
+def ordinary_tokens(model: PreTrainedModel) -> list[int]:
+    """Token ids that mean text, as far as the config tells.
+
+    Padding, image placeholders and the like are numbers in it; a model may treat their tokens specially.
+    """
+    weight: Any = model.get_input_embeddings().weight
+    vocabulary = int(weight.shape[0])
     special = set(numbers(model.config.to_dict()))
     ordinary = [token for token in range(vocabulary // 3, vocabulary) if token not in special]
-    if len(ordinary) < 8:
-        ordinary = list(range(vocabulary))
-    a, b, c, d, e, f, g, h = (ordinary * 8)[:8]
+    return ordinary if len(ordinary) >= 8 else list(range(vocabulary))
+
+
+def _token_ids(model: PreTrainedModel) -> list[list[int]]:
+    a, b, c, d, e, f, g, h = (ordinary_tokens(model) * 8)[:8]
     return [[a, b, c, d], [e, f, g, d], [a, b, c, h]]
 
 

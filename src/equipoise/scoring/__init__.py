@@ -9,6 +9,7 @@ from .first_word import first_words
 from .generation import BeforeStep, Step, generate, generate_ids, generate_seeing
 from .journal import Journal
 from .layout import prompt_text
+from .memory import Memory, memory
 from .outcomes import by_outcome, decisions, responses
 from .rolling import rolling_nll
 from .sight import Sight
@@ -21,6 +22,7 @@ __all__ = [
     "EncodedItem",
     "ImageFeatures",
     "Journal",
+    "Memory",
     "OptionScores",
     "Sight",
     "Step",
@@ -43,6 +45,7 @@ __all__ = [
     "generate_seeing",
     "head_logprobs",
     "image_features",
+    "memory",
     "next_states",
     "plain_ids",
     "prompt_ids",

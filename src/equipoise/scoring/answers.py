@@ -16,6 +16,7 @@ from ..tasks import Item
 from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
 from .encoding import EncodedItem, encode
 from .journal import Journal, finite, infinite
+from .memory import memory
 from .whole import continue_whole, run_whole
 
 # Below this, a pass of its own costs more than the tokens that it saves.
@@ -115,19 +116,15 @@ def batch_logprobs(
     """
     rows, width = batch.first.shape
     with answers_start(loaded, batch.last):
-        states, cache = _prompt_states(loaded, batch, share_prefix, use_cache=batch.rest is not None)
+        going_on = batch.rest is not None and memory(loaded).repeats
+        states, cache = _prompt_states(loaded, batch, share_prefix, use_cache=going_on)
         next_token = head_logprobs(loaded, states)
         for wanted in (batch.first, batch.rest):
             if wanted is not None:
                 refuse_unsayable(wanted, next_token)
         logp = next_token.gather(1, batch.first.to(next_token.device))
         if batch.rest is not None and batch.rest_valid is not None:
-            cache.batch_repeat_interleave(width)
-            inputs = torch.cat([batch.first.reshape(-1, 1), batch.rest[:, :-1]], 1).to(loaded.device)
-            if batch.rows is None:
-                hidden = hidden_of(run_backbone(loaded, inputs, cache=cache, use_cache=True))
-            else:
-                hidden = continue_whole(loaded, batch.rows, inputs, cache)
+            hidden = _option_states(loaded, batch, cache)
             kept = batch.rest_valid.to(hidden.device)
             further = head_logprobs(loaded, hidden[kept].contiguous())
             gained = further.gather(1, batch.rest.to(further.device)[kept.to(further.device)][:, None])[:, 0]
@@ -147,9 +144,9 @@ def refuse_unsayable(ids: Tensor, logits: Tensor) -> None:
         )
 
 
-def shared_tokens(batch: AnswerBatch) -> int:
-    """How many leading tokens are computed once for all rows; 0 where that isn't worth a pass of its own."""
-    if batch.rows is not None:
+def shared_tokens(loaded: LoadedModel, batch: AnswerBatch) -> int:
+    """How many leading tokens are computed once for all rows; 0 where it can't be done or isn't worth a pass."""
+    if batch.rows is not None or not memory(loaded).repeats:
         return 0
     prefix = batch.shared_prefix
     return prefix if prefix * (len(batch.index) - 1) >= _WORTH_SHARING else 0
@@ -170,7 +167,7 @@ def _prompt_states(
         hidden, cache = run_whole(loaded, batch.rows, use_cache=use_cache)
     else:
         prompts = batch.prompts.to(loaded.device)
-        prefix = shared_tokens(batch) if share_prefix else 0
+        prefix = shared_tokens(loaded, batch) if share_prefix else 0
         if prefix:
             cache = run_backbone(loaded, prompts[:1, :prefix], use_cache=True).past_key_values
             cache.batch_repeat_interleave(rows)
@@ -178,6 +175,32 @@ def _prompt_states(
         hidden, cache = hidden_of(output), output.past_key_values if use_cache else None
     last = (batch.last - prefix).to(hidden.device)
     return hidden[torch.arange(rows, device=hidden.device), last].contiguous(), cache
+
+
+def _option_states(loaded: LoadedModel, batch: AnswerBatch, cache: Any) -> Tensor:
+    """The states [B · K, R, d] that predict each option's further tokens.
+
+    They go on from the prompts' cache, or where there is none that can be continued run over prompt and option anew.
+    """
+    assert batch.rest is not None
+    width = batch.first.shape[1]
+    inputs = torch.cat([batch.first.reshape(-1, 1), batch.rest[:, :-1]], 1)
+    if cache is not None:
+        cache.batch_repeat_interleave(width)
+        if batch.rows is not None:
+            return continue_whole(loaded, batch.rows, inputs.to(loaded.device), cache)
+        output = run_backbone(loaded, inputs.to(loaded.device), cache=cache, use_cache=True)
+        return hidden_of(output)
+    length = batch.prompts.shape[1]
+    if batch.rows is not None:
+        repeated = [row for row in batch.rows for _ in range(width)]
+        rows = [
+            ((*prompt, *added), sight.continued(len(added)))
+            for (prompt, sight), added in zip(repeated, inputs.tolist(), strict=True)
+        ]
+        return run_whole(loaded, rows)[0][:, length:]
+    whole = torch.cat([batch.prompts.repeat_interleave(width, 0), inputs], 1)
+    return hidden_of(run_backbone(loaded, whole.to(loaded.device)))[:, length:]
 
 
 def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cache: bool = False) -> Any:

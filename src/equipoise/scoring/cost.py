@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..models import LoadedModel
 from .answers import shared_tokens
 from .batching import MAX_ROWS, MAX_TOKENS, answer_batches
 from .encoding import EncodedItem
+from .memory import memory
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,20 @@ class TokenCount:
 
 
 def answer_tokens(
-    encoded: Sequence[EncodedItem], *, max_rows: int = MAX_ROWS, max_tokens: int = MAX_TOKENS
+    loaded: LoadedModel,
+    encoded: Sequence[EncodedItem],
+    *,
+    max_rows: int = MAX_ROWS,
+    max_tokens: int = MAX_TOKENS,
 ) -> TokenCount:
     """Of one call of :func:`equipoise.scoring.score_options`. Image features are not counted."""
     computed = 0
     for batch in answer_batches(encoded, max_rows=max_rows, max_tokens=max_tokens):
         rows, length = batch.prompts.shape
-        shared = shared_tokens(batch)
+        shared = shared_tokens(loaded, batch)
         computed += shared + rows * (length - shared)
         if batch.rest is not None:
-            computed += batch.rest.numel()
+            computed += batch.rest.numel() + (0 if memory(loaded).repeats else len(batch.rest) * length)
     return TokenCount(computed, distinct_prefixes(_read(encoded)))
 
 

@@ -15,6 +15,7 @@ from ..models import LoadedModel, speaker
 from ..tasks import PLACEHOLDER, Picture, Prompt, placeholders
 from .encoding import prompt_inputs
 from .features import Row, image_features
+from .memory import memory
 from .sight import Sight
 
 
@@ -117,6 +118,9 @@ def generate_ids(
             "steering where a detector fires reads text alone: leave out the images or the detector"
         )
     kinds = ["" if sight is None else sight.kind for sight in seen]
+    if not memory(loaded).repeats:
+        # A recurrent state that knows nothing of masks would remember the padding.
+        kinds = [f"{kind} {len(prompt)}" for kind, prompt in zip(kinds, prompts, strict=True)]
     order = sorted(range(len(prompts)), key=lambda i: (kinds[i], len(prompts[i])))
     answers: list[list[int]] = [[] for _ in prompts]
     ends = _end_tokens(loaded)

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 from ..interventions import Attached
 from ..models import LoadedModel
-from ..scoring import Sight
+from ..scoring import Sight, memory
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,9 @@ class Batch:
         pad = self._loaded.tokenizer.pad_token_id or 0
         ids = torch.tensor([[*[pad] * (width - len(r.prompt)), *r.prompt] for r in rows])
         mask = torch.tensor([[0] * (width - len(r.prompt)) + [1] * len(r.prompt) for r in rows])
-        logits, cache = self._pass(rows, ids, mask, DynamicCache())
+        # Where keys and values aren't all, only the model knows what its cache is.
+        empty = DynamicCache() if memory(self._loaded).repeats else None
+        logits, cache = self._pass(rows, ids, mask, empty)
         for row, scores in zip(rows, logits, strict=True):
             row.new.append(row.choose(scores))
         if self.rows:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import Attached, Intervention, attach, refuse_steered
 from ..models import LoadedModel
-from ..scoring import Sight, generate_seeing
+from ..scoring import Sight, generate_seeing, memory
 from .batch import Batch, Dial, Event, Row, Sampling
 from .text import Text
 
@@ -49,6 +49,12 @@ class Engine:
         refuse_steered(loaded)
         for intervention in interventions.values():
             intervention.check(loaded)
+        if not memory(loaded).steps:
+            raise InputError(
+                f"{loaded.name} can't be served: what it keeps of the tokens before is no cache that goes on token by "
+                "token for several rows; use equipoise generate, or export it for an engine that knows it"
+            )
+        self._alike = not memory(loaded).repeats  # its rows can't be padded, so they are of one length
         self.loaded, self.interventions = loaded, dict(interventions)
         positions = getattr(
             loaded.model.config.get_text_config(decoder=True), "max_position_embeddings", None
@@ -225,6 +231,8 @@ class Engine:
     def _next(self) -> list[Row]:
         fresh: list[Row] = []
         while self._waiting and self._batch.open and len(self._batch.rows) + len(fresh) < self.most_rows:
+            if fresh and self._alike and len(self._waiting[0].prompt) != len(fresh[0].prompt):
+                break
             row = self._waiting.popleft()
             if self._wanted(row):
                 fresh.append(row)

@@ -104,7 +104,7 @@ def picture(source: ImageSource, name: str | None = None) -> Picture:
     named = name or f"an image of mode {source.mode}"
     file = io.BytesIO()
     try:
-        source.save(file, "PNG")
+        upright(source).save(file, "PNG")
     except OSError as error:
         raise InputError(f"{named}: {error}: convert it to RGB") from error
     return Picture(data=file.getvalue(), name=named)
@@ -147,10 +147,18 @@ def _opened(given: Picture) -> Any:
     return image
 
 
+def upright(image: PillowImage) -> PillowImage:
+    """The image as viewers show it: cameras write beside the pixels how they were held (EXIF's orientation)."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
 def _rgb(image: PillowImage) -> PillowImage:
     from PIL import Image
 
-    if (image.mode == "P" and "transparency" in image.info) or image.mode in ("LA", "PA", "La", "RGBa"):
+    image = upright(image)
+    if "transparency" in image.info or image.mode in ("LA", "PA", "La", "RGBa"):
         image = image.convert("RGBA")
     if image.mode == "RGBA":
         below = Image.new("RGBA", image.size, "white")

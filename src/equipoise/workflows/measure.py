@@ -152,7 +152,7 @@ class Questions:
         asked = [encoded[row] for row in needed]
         journal = None
         if acting is not None:
-            acting.ledger.count(answer_tokens(asked))
+            acting.ledger.count(answer_tokens(loaded, asked))
             journal = acting.journal("answers", lambda: data_of([self.items[row] for row in needed], asked))
         scores = score_options(loaded, asked, journal=journal)
         if mitigation is not None:
