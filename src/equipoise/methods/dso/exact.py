@@ -158,13 +158,14 @@ class ExactFit:
         """The last state, if it is within the budget; in the end also the mean of the last two, as long as it may be.
 
         What two states, fitted on different items, don't share is noise that costs divergence and moves nothing on
-        other items. The mean is drawn out until it spends the budget; its density is that of a state.
+        other items. The mean is drawn out until it spends the budget; its density is that of a state. Where the last
+        but one is beyond the budget its mean is tried too; an earlier one is only on the way.
         """
-        budget = self.settings.kl
+        budget, left = self.settings.kl, self.settings.steps + 1 - len(states)
         if figures.kl <= budget:
             yield states[-1], figures
-            if len(states) <= self.settings.steps:
-                return
+        if left > (0 if figures.kl <= budget else 1):
+            return
         vector, kl = states[-1], figures.kl
         if len(states) > 2:
             vector = sparse_mean(states[-1], states[-2], metric, self.settings.density)
