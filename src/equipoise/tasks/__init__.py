@@ -7,6 +7,7 @@ from .choices import Choices
 from .coreference import Coreference
 from .crows_pairs import CrowsPairs
 from .culture import DIMENSIONS, Annotations, load_annotations
+from .differences import Differences
 from .fingerprint import fingerprint
 from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
 from .intersections import People
@@ -37,6 +38,7 @@ from .suite import (
 )
 from .synthbias import SynthBias
 from .task import Split, Task, blocks, limited, set_aside
+from .things import Things
 from .whole import Whole
 from .wikitext import WikiText
 from .winobias import WinoBias
@@ -57,6 +59,7 @@ __all__ = [
     "ClosedSuite",
     "Coreference",
     "CrowsPairs",
+    "Differences",
     "Document",
     "Evidence",
     "FreeSuite",
@@ -87,6 +90,7 @@ __all__ = [
     "Task",
     "TextPart",
     "TextSuite",
+    "Things",
     "Toxicity",
     "Twins",
     "Whole",

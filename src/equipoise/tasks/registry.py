@@ -9,6 +9,7 @@ from .bold import BOLD
 from .choices import choices_tasks
 from .coreference import Coreference
 from .crows_pairs import CrowsPairs
+from .differences import Differences
 from .intersections import Attribute, People
 from .multiple_choice import ARC, MMLU, PIQA
 from .occupation_pairs import OccupationPairs
@@ -18,6 +19,7 @@ from .stereoset import StereoSet
 from .suite import Suite
 from .synthbias import SynthBias
 from .task import Task
+from .things import Things
 from .whole import Whole
 from .wikitext import WikiText
 from .winobias import WinoBias
@@ -70,6 +72,10 @@ _SUITES: dict[str, _SuiteFrom] = {
 }
 
 
+# Suites that need no files: drawings of a package's usual style, or no images, if nothing is named.
+_OWN: dict[str, Callable[..., Suite]] = {"things": Things, "differences": Differences}
+
+
 def _pairs_of_tones(source: str) -> Task:
     return OccupationPairs(source, "tone")
 
@@ -120,7 +126,7 @@ def load_task(spec: str) -> Task:
         raise InputError(
             f"task {name!r} is free text without closed answers: use one of {', '.join(task_names())}"
         )
-    if name in _SUITES:
+    if name in _SUITES or name in _OWN:
         raise InputError(
             f"task {name!r} is a public suite, which is only measured (audit): use one of {', '.join(task_names())}"
         )
@@ -129,7 +135,7 @@ def load_task(spec: str) -> Task:
 
 def suite_names() -> tuple[str, ...]:
     """Every public suite, as :func:`load_subject` takes it."""
-    return (*(f"{name}:PATH" for name in _SUITES), "whole:TASK")
+    return (*(f"{name}:PATH" for name in _SUITES), *(f"{name}[:SOURCE]" for name in _OWN), "whole:TASK")
 
 
 def load_subject(spec: str) -> Task | Suite:
@@ -137,6 +143,8 @@ def load_subject(spec: str) -> Task | Suite:
     name, _, path = spec.partition(":")
     if name == "whole":
         return Whole(load_task(path))
+    if name in _OWN:
+        return _OWN[name](path) if path else _OWN[name]()
     if name not in _SUITES:
         return load_task(spec)
     if not path:
