@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .tasks import Association, Item, Statement, Task, load_association, load_statements, load_task
 
     # From where they are: workflows has modules of the same names, and mypy may take one for the other.
+    from .workflows.answers import answers
     from .workflows.audit import audit
     from .workflows.choices import choices
     from .workflows.compare import compare
@@ -46,6 +47,7 @@ _HOMES = {
     "Results": "reports",
     "Statement": "tasks",
     "Task": "tasks",
+    "answers": "workflows",
     "attach": "interventions",
     "audit": "workflows",
     "choices": "workflows",
@@ -83,6 +85,7 @@ __all__ = [
     "Results",
     "Statement",
     "Task",
+    "answers",
     "attach",
     "audit",
     "choices",

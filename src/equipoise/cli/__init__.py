@@ -13,6 +13,7 @@ from ..errors import InputError, InputWarning
 
 # Importing a command registers it.
 from . import (  # noqa: F401
+    answers,
     audit,
     choices,
     compare,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..metrics import Estimate
     from ..reports import CultureResults, Diff, LayerResults, ProbeResults, Results
+    from ..workflows.answers import AnswersResults
     from ..workflows.choices import ChoiceResults, Spread
     from ..workflows.progress import Report
     from ..workflows.utility import UtilityResults
@@ -118,6 +119,45 @@ def show_utility(results: UtilityResults) -> None:
     for row in results.rows:
         table.add_row(row.mitigation or "base", f"{row.strength:g}", cell(row.accuracy), cell(row.change))
     Console().print(table)
+
+
+def show_answers(results: AnswersResults) -> None:
+    """Shares of what free answers mean, and how fluent they are, by strength; then some of them."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..reports import wording
+
+    def cell(estimate: Estimate, kind: wording.Kind) -> str:
+        number = wording.number(estimate.value, kind)
+        return f"{number} ({wording.interval(estimate, kind)})" if wording.has_interval(estimate) else number
+
+    kinds = list(results.rows[0].shares)
+    table = Table(
+        "λ",
+        *(f"{kind}, %" for kind in kinds),
+        "perplexity",
+        "repeated, %",
+        "alike, %",
+        title=f"free answers: {results.model}, {results.n} questions; perplexity is the base model's",
+    )
+    for row in results.rows:
+        shares = [cell(row.shares[kind], "percent") for kind in kinds]
+        fluent = (cell(row.perplexity, "plain"), cell(row.repetition, "percent"), f"{100 * row.alike:.0f}")
+        table.add_row(f"{row.strength:g}", *shares, *fluent)
+    console = Console()
+    console = console if console.is_terminal else Console(width=140)
+    console.print(table)
+    for row in results.rows:
+        for reason in row.collapse:
+            console.print(
+                f"λ = {row.strength:g}: {reason}: such answers don't depend on the question", style="bold"
+            )
+    for example in results.examples[:3]:
+        console.print(Text(example["question"].replace("\n", " "), style="dim"))
+        for strength, text in example["answers"].items():
+            console.print(Text(f"  λ = {strength}: {' '.join(text.split())}"))
 
 
 def show_choices(results: ChoiceResults) -> None:

@@ -30,6 +30,7 @@ from .guarantee import (
 from .intervals import Bootstrap, Estimate
 from .many_tests import holm
 from .operating_point import Budgets, OperatingPoint, Recommendation, recommend
+from .repetition import repetition
 from .responses import UNANSWERED, Judgements, Responses
 from .shares import Shares, mean_share
 from .stereotypes import preferred, stereoset_icat, stereoset_lms, stereoset_ss, stereotype_score
@@ -97,6 +98,7 @@ __all__ = [
     "preferred",
     "pro_f1",
     "recommend",
+    "repetition",
     "share_correlation",
     "stereoset_icat",
     "stereoset_lms",

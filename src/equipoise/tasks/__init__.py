@@ -9,6 +9,7 @@ from .crows_pairs import CrowsPairs
 from .culture import DIMENSIONS, Annotations, load_annotations
 from .differences import Differences
 from .fingerprint import fingerprint
+from .free_choices import SILENT, UNCLEAR, free_items, meaning, said_words
 from .image import PLACEHOLDER, ImageSource, Picture, picture, pictures
 from .intersections import People
 from .item import Item, Message, Part, Prompt, placeholders, target_shares
@@ -53,6 +54,8 @@ __all__ = [
     "MMLU",
     "PIQA",
     "PLACEHOLDER",
+    "SILENT",
+    "UNCLEAR",
     "Annotations",
     "Association",
     "Choices",
@@ -104,6 +107,7 @@ __all__ = [
     "check_statements",
     "entity_names",
     "fingerprint",
+    "free_items",
     "limited",
     "load_annotations",
     "load_any_task",
@@ -115,11 +119,13 @@ __all__ = [
     "load_subject",
     "load_task",
     "load_text",
+    "meaning",
     "occupations",
     "picture",
     "pictures",
     "placeholders",
     "plain_text",
+    "said_words",
     "set_aside",
     "statements_fingerprint",
     "suite_names",

@@ -29,6 +29,8 @@ class ChoicePrompts:
             ``{options}``.
         options: for each attribute its options and what each means.
         concepts: the sets of concepts, by name and category.
+        free_system, free: system prompt and questions of each category without options, for free answers.
+        said: for each attribute what an answer with these words means: fair, or one of its values.
     """
 
     system: str
@@ -38,6 +40,9 @@ class ChoicePrompts:
     templates: Mapping[str, tuple[str, ...]]
     options: Mapping[str, tuple[tuple[str, str], ...]]
     concepts: Mapping[str, Mapping[str, tuple[str, ...]]]
+    free_system: str
+    free: Mapping[str, tuple[str, ...]]
+    said: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     def values(self, attribute: str) -> tuple[str, str]:
         """The two values of an attribute, in the order of their first options."""
@@ -84,6 +89,12 @@ def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
                 name: {kind: tuple(map(str, texts)) for kind, texts in one.items()}
                 for name, one in given["concepts"].items()
             },
+            free_system=str(given["free"].get("system", "")),
+            free={kind: tuple(map(str, texts)) for kind, texts in given["free"].items() if kind != "system"},
+            said={
+                attribute: {means: tuple(map(str, words)) for means, words in one.items()}
+                for attribute, one in given["said"].items()
+            },
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: {error}: write it as the built-in prompts are") from error
@@ -97,19 +108,23 @@ def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
                 f"{where}: the options of {attribute} mean {', '.join(sorted(meanings))}: they must mean fair and two"
                 " values"
             )
-    for kind, texts in found.templates.items():
-        if kind not in CATEGORIES:
-            raise InputError(f"{where}: {kind!r} is no category of templates: use {', '.join(CATEGORIES)}")
-        for text in texts:
-            _check_template(text, f"{where}: the template {text!r}")
+    for templates, listing in ((found.templates, True), (found.free, False)):
+        for kind, texts in templates.items():
+            if kind not in CATEGORIES:
+                raise InputError(
+                    f"{where}: {kind!r} is no category of templates: use {', '.join(CATEGORIES)}"
+                )
+            for text in texts:
+                _check_template(text, f"{where}: the template {text!r}", options=listing)
     return found
 
 
-def _check_template(text: str, where: str) -> None:
+def _check_template(text: str, where: str, *, options: bool) -> None:
     fields = {"attribute": "gender", "concept": "©", "a_concept": "©", "options": "®"}
     try:
         filled = text.format(**fields)
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(f"{where} has a field that isn't one of {', '.join(fields)} ({error})") from error
-    if "©" not in filled or "®" not in filled:
-        raise InputError(f"{where} must have {{concept}} or {{a_concept}}, and {{options}}")
+    if "©" not in filled or (options and "®" not in filled):
+        more = ", and {options}" if options else ""
+        raise InputError(f"{where} must have {{concept}} or {{a_concept}}{more}")

@@ -1,5 +1,6 @@
 """The verbs: each a short story over the rooms below."""
 
+from .answers import answers
 from .audit import audit, write_results
 from .choices import choices
 from .compare import compare, write_comparison
@@ -21,6 +22,7 @@ from .utility import utility
 __all__ = [
     "Probed",
     "ScopeResult",
+    "answers",
     "audit",
     "choices",
     "compare",

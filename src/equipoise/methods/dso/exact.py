@@ -49,6 +49,9 @@ _REMEMBERED = 2
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
+# How far the accuracy on unambiguous items may fall; of few, one more wrong answer is no evidence.
+_DROP = 0.01
+_FEW = 50
 # How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
 _ASIDE = 0.99
@@ -79,6 +82,8 @@ class ExactFit:
             for i in balanced(part, number, seed, 0, whole=name == "ambiguous")
         ]
         self.validation = Validation(loaded, shown, outcomes, held, target)
+        clear = sum(item.part == "unambiguous" for item in shown)
+        self._drop = 1 / clear if 0 < clear < _FEW else _DROP
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None
@@ -183,7 +188,7 @@ class ExactFit:
         within = (
             now.kl <= self.settings.kl
             and now.kl_unambiguous <= self.settings.kl_unambiguous
-            and now.accuracy >= base.accuracy - 0.01
+            and now.accuracy >= base.accuracy - self._drop
         )
         return within and now.bias < best.bias
 
