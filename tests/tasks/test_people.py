@@ -1,14 +1,17 @@
 """Images of people from folders, packages and published sets: every label is read, every pair differs in one alone."""
 
 import io
+import json
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from PIL import Image
 
 from equipoise.errors import InputError
-from equipoise.tasks import load_people, twins
+from equipoise.tasks import emoji, load_people, twins
 from equipoise.tasks.emoji import ROLES, STYLES, _people, drawing
 from equipoise.tasks.pairs_images import CONCEPTS
 from equipoise.tasks.people import GENDERS, RACES, TONES
@@ -193,6 +196,38 @@ def test_npm_packages_lie_where_the_variable_says(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("EQUIPOISE_NODE_MODULES", str(tmp_path))
     assert len(load_people("emoji:noto")) == 220
     assert "no style 'blob'" in refusal("emoji:noto,blob")
+
+
+def test_a_style_may_be_an_iconify_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "@iconify-json" / "fluent-emoji-flat"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("EQUIPOISE_NODE_MODULES", str(tmp_path))
+    asked: list[str] = []
+
+    def svg_to_bytes(svg_string: str, width: int, height: int) -> bytes:
+        asked.append(svg_string)
+        file = io.BytesIO()
+        Image.new("RGB", (width, height)).save(file, "PNG")
+        return file.getvalue()
+
+    module = ModuleType("resvg_py")
+    module.__spec__ = ModuleSpec("resvg_py", None)
+    monkeypatch.setattr(module, "svg_to_bytes", svg_to_bytes, raising=False)
+    monkeypatch.setitem(sys.modules, "resvg_py", module)
+    names = {code: f"icon-{number}" for number, (*_, code) in enumerate(_people())}
+    icons = {name: {"body": f"<path d='{name}'/>"} for name in names.values()}
+    (folder / "chars.json").write_text(json.dumps({**names, "1f34e": "not there"}))
+    (folder / "icons.json").write_text(json.dumps({"width": 32, "height": 24, "icons": icons}))
+    style = STYLES["fluent-flat"]
+    (*_, code) = next(_people())
+    shown = drawing(style, code, "a")
+    assert shown is not None and shown.size == (72, 72) and drawing(style, "1f34e", "an apple") is None
+    (svg,) = asked
+    assert 'viewBox="0 0 32 24"' in svg and f"<path d='{names[code]}'/>" in svg
+    (folder / "icons.json").write_text("[]")
+    emoji._icons.cache_clear()
+    with pytest.raises(InputError, match="is no Iconify set"):
+        drawing(style, code, "a")
 
 
 def test_without_their_package_emoji_say_which(monkeypatch: pytest.MonkeyPatch) -> None:

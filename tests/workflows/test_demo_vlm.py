@@ -252,8 +252,8 @@ def test_a_training_may_be_made_longer_until_its_rate_falls() -> None:
 
 
 def test_an_older_edition_of_a_style_is_left_out_with_it() -> None:
-    assert other_styles("noto") == ("twemoji", "openmoji", "fluent")
-    assert other_styles("twemoji") == ("openmoji", "noto", "noto-2017", "fluent")
+    assert other_styles("noto") == ("twemoji", "openmoji", "fluent", "fluent-flat")
+    assert other_styles("twemoji") == ("openmoji", "noto", "noto-2017", "fluent", "fluent-flat")
     with pytest.raises(InputError, match="no style 'blob'"):
         other_styles("blob")
 

@@ -22,7 +22,7 @@ Subjects = Annotated[
     typer.Option(
         "--task",
         help="A task, or a public suite: crows-pairs, stereoset, bbq, bold, mmlu, arc, piqa or wikitext:PATH; "
-        "whole:TASK asks every item of a task.",
+        "things[:STYLE], differences[:SOURCE]; whole:TASK asks every item of a task.",
     ),
 ]
 File = Annotated[

@@ -7,9 +7,11 @@ Roles are Unicode's: a person, a skin tone and what they do, so that drawings of
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..errors import InputError
@@ -79,6 +81,8 @@ OBJECTS: dict[str, str] = {
     "umbrella": "2614",
 }
 
+_ICONS = "icons.json"
+
 # Where npm's packages lie; without it, node_modules here or in a folder above.
 NODE_MODULES = "EQUIPOISE_NODE_MODULES"
 
@@ -91,7 +95,8 @@ class Style:
         family: what a style is left out with: an older edition of a style is no unseen style.
         install: the command that installs it.
         licence: of the drawings.
-        file: the path of a drawing in its folder, from the code points joined by ``-``.
+        file: the path of a drawing in its folder, from the code points joined by ``-``; of all of them, if it is an
+            Iconify set (``icons.json``, in which ``chars.json`` says what stands for code points).
         folder: the folder of the drawings; None where it isn't installed.
     """
 
@@ -167,6 +172,14 @@ STYLES: dict[str, Style] = {
             "{}.webp".format,
             _node_package("@lobehub/fluent-emoji-3d", "assets"),
         ),
+        Style(
+            "fluent-flat",
+            "fluent",
+            "npm install @iconify-json/fluent-emoji-flat@1",
+            "MIT",
+            lambda code: _ICONS,
+            _node_package("@iconify-json/fluent-emoji-flat"),
+        ),
     )
 }
 DEFAULT_STYLE = "twemoji"
@@ -193,8 +206,16 @@ def drawing(style: Style, code: str, name: str) -> Picture | None:
     # Packages name their files with or without the sign that asks for a picture.
     for written in dict.fromkeys((code, code.replace("-fe0f", ""), f"{code}-fe0f")):
         path = folder / style.file(written)
-        if path.is_file():
-            return _rendered(path, name) if path.suffix == ".svg" else picture(path, name)
+        if path.name == _ICONS:
+            drawn = _icons(path).get(written)
+            if drawn is not None:
+                return _rendered(drawn, name)
+        elif path.is_file():
+            return (
+                _rendered(path.read_text(encoding="utf-8"), name)
+                if path.suffix == ".svg"
+                else picture(path, name)
+            )
     return None
 
 
@@ -230,7 +251,7 @@ def missing(styles: Sequence[Style]) -> list[str]:
     commands = [
         style.install for style in styles if (folder := style.folder()) is None or not folder.is_dir()
     ]
-    svg = any(style.file("a").endswith(".svg") for style in styles)
+    svg = any(style.file("a").endswith((".svg", _ICONS)) for style in styles)
     if svg and importlib.util.find_spec("resvg_py") is None:
         commands.append("pip install --no-deps resvg-py")
     return commands
@@ -246,9 +267,25 @@ def _people() -> Iterator[tuple[str, str, str, str]]:
                 yield role, gender, tone, codes[role]
 
 
-def _rendered(path: Path, name: str) -> Picture:
+@lru_cache(maxsize=2)
+def _icons(path: Path) -> Mapping[str, str]:
+    """SVG by code points, out of an Iconify set. Raises :class:`InputError` for a file of another form."""
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+        names = json.loads(path.with_name("chars.json").read_text(encoding="utf-8"))
+        size = (given["width"], given["height"])
+        bodies = {
+            code: given["icons"][name]["body"] for code, name in names.items() if name in given["icons"]
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no Iconify set ({error}): install the style's package again") from error
+    open_tag = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}">'
+    return {code: f"{open_tag}{body}</svg>" for code, body in bodies.items()}
+
+
+def _rendered(svg: str, name: str) -> Picture:
     if importlib.util.find_spec("resvg_py") is None:
         raise InputError("this style's drawings are SVG: pip install --no-deps resvg-py")
     import resvg_py
 
-    return picture(bytes(resvg_py.svg_to_bytes(svg_path=str(path), width=72, height=72)), name)
+    return picture(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=72, height=72)), name)
