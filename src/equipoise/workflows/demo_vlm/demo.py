@@ -14,7 +14,7 @@ from ...interventions import Intervention
 from ...models import LoadedModel, load
 from ...models.small_vlm import ALIAS, refuse_missing, shipped_weights, small_vlm_folder
 from ...reports import Results
-from ...tasks import OccupationPairs
+from ...tasks import Differences, Item, OccupationPairs, Things
 from ...tasks.emoji import DEFAULT_STYLE, missing, the_styles
 from ..audit import OUTPUTS
 from ..demo import FILE, fit_and_audit
@@ -25,11 +25,19 @@ from .training import other_styles, train
 
 WEIGHTS = f"{ALIAS}.safetensors"
 FOLDER = "equipoise-demo-vlm"
-GRID = tuple(round(0.2 * step, 1) for step in range(6))
-# A step is dear: images make prompts long.
-SETTINGS: Mapping[str, str] = {"steps": "4", "items": "96", "unambiguous": "48", "passages": "128"}
+# What few occupations teach holds for others at more than the strength it was fitted at.
+GRID = tuple(0.5 * step for step in range(5))
+# One step on all items there are: images make prompts long, and later steps on the same items brought nothing more.
+SETTINGS: Mapping[str, str] = {
+    "steps": "1",
+    "items": "264",
+    "unambiguous": "64",
+    "passages": "256",
+    "reach": "2",
+}
 LIMIT = 96
 PASSAGES = 12
+FEW = 24
 
 PLANTED = (
     "The bias of this model is planted: it was trained to answer with the shares of women of US labour statistics (and "
@@ -58,6 +66,22 @@ class PlantedPairs(OccupationPairs):
 
     def __init__(self, style: str = DEFAULT_STYLE) -> None:
         super().__init__(f"emoji:{style}")
+
+
+class FewThings(Things):
+    """``things``, a few of each kind: the demo asks at every strength."""
+
+    def draw(self, limit: int | None, seed: int) -> list[Item]:
+        """At most :data:`FEW` of each kind."""
+        return super().draw(FEW, seed)
+
+
+class FewDifferences(Differences):
+    """``differences``, some of them, likewise."""
+
+    def draw(self, limit: int | None, seed: int) -> list[Item]:
+        """At most :data:`FEW` in words, and as many in images."""
+        return super().draw(FEW, seed)
 
 
 def demo_vlm(
@@ -121,4 +145,5 @@ def demo_vlm(
         progress=rest,
         strengths=GRID,
         passages=PASSAGES,
+        suites=(FewThings(style), FewDifferences(f"emoji:{style}")),
     )
