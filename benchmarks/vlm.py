@@ -1,6 +1,7 @@
 """The demo's vision-language model: how well it sees, what every mitigation does to its bias, and where DSO carries.
 
     python benchmarks/vlm.py sees     [--weights FILE] [--style NAME]... [--limit N]
+    python benchmarks/vlm.py probe    [--style NAME]...
     python benchmarks/vlm.py compare  [--style NAME] [--seeds N] [--limit N] [--methods A,B,...]
     python benchmarks/vlm.py transfer [--style NAME]... [--seeds N] [--limit N]
 
@@ -11,25 +12,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
 from timing import write
 
 import equipoise as eq
 from equipoise import load
 from equipoise.models import LoadedModel
-from equipoise.models.small_vlm import small_vlm_folder
+from equipoise.models.quiet import quiet
+from equipoise.models.small_vlm import features, parts, small_vlm_folder
 from equipoise.reports import Comparison, Results
-from equipoise.tasks import Differences, Things
+from equipoise.tasks import Differences, Portrait, Things, load_people
+from equipoise.tasks.emoji import STYLES
 from equipoise.workflows.demo_vlm import measure_style
 from equipoise.workflows.demo_vlm.demo import SETTINGS, PlantedPairs
 from equipoise.workflows.inputs import parse_strengths
 
 METHODS = "dso,iti,caa,prompting,res_fair,temperature,lora,lora_dpo"
 CURVE = ("per_occupation_bias", "unambiguous_accuracy", "kl_to_base", "abstention_rate")
-# The training of adapters is cut short: all ten epochs take an hour of one core.
-SHORT = {"epochs": "3", "learning_rate": "0.0002"}
+# The training of adapters is cut short, at a higher rate: the paper's ten epochs take an hour of one core.
+SHORT = {"steps": "12", "learning_rate": "0.0005"}
 
 
 def sees(loaded: LoadedModel, given: argparse.Namespace) -> None:
@@ -44,15 +51,59 @@ def sees(loaded: LoadedModel, given: argparse.Namespace) -> None:
                 print(f"    {role:20} planted {planted:.2f} found {share:.2f}")
 
 
+def probe(given: argparse.Namespace) -> None:
+    """What a linear probe, trained on the other styles, reads off a style's image features: what can be seen at all."""
+    with quiet():
+        vision, _, processor = parts()
+    styles = given.style or ["twemoji", "openmoji", "noto", "fluent", "fluent-flat"]
+    seen: dict[str, Any] = {}
+    people = {style: load_people(f"emoji:{style}") for style in styles}
+    for style, shown in people.items():
+        pixels = processor.image_processor(images=[one.picture.open() for one in shown], return_tensors="pt")[
+            "pixel_values"
+        ]
+        batches = [features(vision, pixels[k : k + 32]).mean(1) for k in range(0, len(pixels), 32)]
+        seen[style] = torch.cat(batches).numpy()
+    dark = {"light": 0, "medium-light": 0, "medium-dark": 1, "dark": 1}
+    wanted: dict[str, Callable[[Portrait], Any]] = {
+        "occupation": lambda one: one.concept,
+        "gender": lambda one: one.labels["gender"],
+        "skin tone": lambda one: dark.get(one.labels["tone"]),
+    }
+    for left in styles:
+        rest = [style for style in styles if STYLES[style].family != STYLES[left].family]
+        x, y = (
+            np.concatenate([seen[style] for style in rest]),
+            [one for style in rest for one in people[style]],
+        )
+        mean, scale = x.mean(0), x.std(0) + 1e-6
+        found = []
+        for name, label in wanted.items():
+            train = [row for row, one in enumerate(y) if label(one) is not None]
+            test = [row for row, one in enumerate(people[left]) if label(one) is not None]
+            fitted = LogisticRegression(C=0.01, max_iter=200).fit(
+                (x[train] - mean) / scale, [label(y[row]) for row in train]
+            )
+            right = fitted.score(
+                (seen[left][test] - mean) / scale, [label(people[left][row]) for row in test]
+            )
+            found.append(f"{name} {right:.3f} (n = {len(test)})")
+        print(f"{left}: {', '.join(found)}", flush=True)
+
+
 def compare(loaded: LoadedModel, given: argparse.Namespace) -> None:
     """All mitigations at equal cost, on what is held out of one style."""
     style = (given.style or ["twemoji"])[0]
     settings: dict[str, dict[str, str]] = {"dso": dict(SETTINGS), "lora": SHORT, "lora_dpo": SHORT}
     names = given.methods.split(",")
+    methods: dict[str, Any] = {name: name for name in names}
+    if given.dso:
+        methods["dso"] = given.dso
+        del settings["dso"]
     found = eq.compare(
         loaded,
         PlantedPairs(style),
-        names,
+        methods,
         strengths=parse_strengths(given.strengths),
         seeds=tuple(range(given.seeds)),
         budgets=(0.05, 0.2),
@@ -76,6 +127,7 @@ def compare(loaded: LoadedModel, given: argparse.Namespace) -> None:
             "seeds": given.seeds,
             "limit": given.limit,
             "settings": settings,
+            "dso fitted by": "demo --vlm" if given.dso else "this run",
             "verdict": comparison.verdict,
             "runs": _runs(found),
         },
@@ -89,7 +141,9 @@ def transfer(loaded: LoadedModel, given: argparse.Namespace) -> None:
     files: dict[int, Any] = {}
     folder = Path(given.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
+    if given.dso:
+        files[0] = given.dso
+    for seed in () if given.dso else seeds:
         path = folder / f"dso-{styles[0]}-seed{seed}.safetensors"
         if not path.exists():
             eq.fit(
@@ -166,16 +220,22 @@ def _shown() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("sees", "compare", "transfer"), nargs="?", default="sees")
+    parser.add_argument("what", choices=("sees", "probe", "compare", "transfer"), nargs="?", default="sees")
     parser.add_argument("--weights", help="weights that `equipoise demo --vlm --rebuild` has made")
     parser.add_argument("--style", action="append", help="may be repeated")
-    parser.add_argument("--limit", type=int, default=264, help="items of each kind")
+    parser.add_argument("--limit", type=int, default=264, help="items of each kind or part")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--strengths", default="0,1,2")
+    parser.add_argument(
+        "--dso", metavar="FILE", help="what demo --vlm has fitted, in place of a fit; for one seed"
+    )
     parser.add_argument("--folder", default="vlm-fits", help="for fits and pages")
     parser.add_argument("--dtype", default="float32")
     given = parser.parse_args()
+    if given.what == "probe":
+        probe(given)
+        return
     loaded = load(small_vlm_folder(given.weights), dtype=given.dtype)
     {"sees": sees, "compare": compare, "transfer": transfer}[given.what](loaded, given)
 

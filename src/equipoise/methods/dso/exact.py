@@ -49,9 +49,10 @@ _REMEMBERED = 2
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
-# How far the accuracy on unambiguous items may fall; of few, one more wrong answer is no evidence.
+# How far the accuracy on unambiguous items may fall; of few, two more wrong answers are no evidence.
 _DROP = 0.01
 _FEW = 50
+_CHANCE = 2
 # How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
 _ASIDE = 0.99
@@ -83,7 +84,7 @@ class ExactFit:
         ]
         self.validation = Validation(loaded, shown, outcomes, held, target)
         clear = sum(item.part == "unambiguous" for item in shown)
-        self._drop = 1 / clear if 0 < clear < _FEW else _DROP
+        self._drop = _CHANCE / clear if 0 < clear < _FEW else _DROP
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None

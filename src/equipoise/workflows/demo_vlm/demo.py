@@ -38,6 +38,10 @@ SETTINGS: Mapping[str, str] = {
 LIMIT = 96
 PASSAGES = 12
 FEW = 24
+# Looser than an audit's: eleven occupations teach less than an audit asks for, and of 96 questions five are chance.
+TARGET = 0.2
+KL_BUDGET = 0.1
+ACCURACY_DROP = 0.05
 
 PLANTED = (
     "The bias of this model is planted: it was trained to answer with the shares of women of US labour statistics (and "
@@ -145,5 +149,8 @@ def demo_vlm(
         progress=rest,
         strengths=GRID,
         passages=PASSAGES,
+        target=TARGET,
+        kl_budget=KL_BUDGET,
+        accuracy_drop=ACCURACY_DROP,
         suites=(FewThings(style), FewDifferences(f"emoji:{style}")),
     )
