@@ -27,7 +27,7 @@ from equipoise.models import LoadedModel
 from equipoise.models.quiet import quiet
 from equipoise.models.small_vlm import features, parts, small_vlm_folder
 from equipoise.reports import Comparison, Results
-from equipoise.tasks import Differences, Portrait, Things, load_people
+from equipoise.tasks import Portrait, load_people
 from equipoise.tasks.emoji import STYLES
 from equipoise.workflows.demo_vlm import measure_style
 from equipoise.workflows.demo_vlm.demo import SETTINGS, PlantedPairs
@@ -106,7 +106,7 @@ def compare(loaded: LoadedModel, given: argparse.Namespace) -> None:
         methods,
         strengths=parse_strengths(given.strengths),
         seeds=tuple(range(given.seeds)),
-        budgets=(0.05, 0.2),
+        budgets=(0.05,),
         settings={name: own for name, own in settings.items() if name in names},
         limit=given.limit,
         passages=12,
@@ -159,7 +159,7 @@ def transfer(loaded: LoadedModel, given: argparse.Namespace) -> None:
     for style in styles:
         found = eq.audit(
             loaded,
-            [PlantedPairs(style), Things(style), Differences(f"emoji:{style}")],
+            PlantedPairs(style),
             intervention=files,
             strengths=parse_strengths(given.strengths),
             seeds=seeds,

@@ -137,7 +137,7 @@ def demo_vlm(
         refuse_seen(weights or shipped_weights(), style)
     rest = part(progress, begin, 1.0)
     rest(0.0, "loading the model")
-    loaded = load(small_vlm_folder(weights)) if source is None else source
+    loaded = load(ALIAS if weights is None else small_vlm_folder(weights)) if source is None else source
     task = PlantedPairs(style)
     return fit_and_audit(
         loaded,
