@@ -173,7 +173,7 @@ def transfer(loaded: LoadedModel, given: argparse.Namespace) -> None:
     write(
         "vlm-transfer",
         {
-            "fitted on": styles[0],
+            "fitted on": "twemoji, by demo --vlm" if given.dso else styles[0],
             "seeds": given.seeds,
             "limit": given.limit,
             "settings": dict(SETTINGS),
