@@ -14,6 +14,7 @@ class Known:
     mlp: str
     final: str
     mlp_norm: str
+    attention_norm: str | None = None
     kind: str = "rms"
     offset: bool = False
     kv_heads: int = 2
@@ -39,7 +40,9 @@ def llama_like(**differences: Any) -> Known:
 
 
 def gemma_like() -> Known:
-    return llama_like(norms=GEMMA, mlp_norm=GEMMA[2], offset=True, head_dim=16, tied=True)
+    return llama_like(
+        norms=GEMMA, mlp_norm=GEMMA[2], attention_norm=GEMMA[1], offset=True, head_dim=16, tied=True
+    )
 
 
 KNOWN = {
@@ -57,7 +60,7 @@ KNOWN = {
         "mlp",
         "transformer.ln_f",
         "ln_2",
-        "layer",
+        kind="layer",
         kv_heads=4,
         tied=True,
     ),
@@ -68,7 +71,7 @@ KNOWN = {
         "mlp",
         "gpt_neox.final_layer_norm",
         LLAMA[1],
-        "layer",
+        kind="layer",
         kv_heads=4,
         parallel=True,
     ),
@@ -79,7 +82,7 @@ KNOWN = {
         "fc2",
         "model.decoder.final_layer_norm",
         "final_layer_norm",
-        "layer",
+        kind="layer",
         kv_heads=4,
         tied=True,
     ),
@@ -90,7 +93,7 @@ KNOWN = {
         "mlp",
         "transformer.ln_f",
         LLAMA[1],
-        "layer",
+        kind="layer",
         kv_heads=4,
         tied=True,
     ),
@@ -101,7 +104,7 @@ KNOWN = {
         "mlp",
         "transformer.ln_f",
         "ln_mlp",
-        "layer",
+        kind="layer",
         parallel=True,
         tied=True,
     ),
@@ -119,4 +122,5 @@ def summary(anatomy: Anatomy) -> list[Any]:
     for block in anatomy.blocks:
         found += [(n.name, n.kind, n.unit_offset, n.weight_name, n.bias_name) for n in block.norms]
         found += [block.parallel, block.mlp_norm and block.mlp_norm.site]
+        found += [block.attention_norm and block.attention_norm.site]
     return found

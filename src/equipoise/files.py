@@ -1,11 +1,13 @@
-"""Writing files whole or not at all, and reading text."""
+"""Writing files whole or not at all, JSON, and reading text."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -28,6 +30,11 @@ def read_text(path: str | os.PathLike[str], what: str, remedy: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise InputError(f"{what}: can't read {path} ({reason}): {remedy}") from error
+
+
+def json_text(content: Any) -> str:
+    """``content`` as in all our JSON files, for readers of any language: indented, UTF-8, without NaN."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, force: bool = False) -> Path:

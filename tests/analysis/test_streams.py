@@ -1,8 +1,11 @@
 """Streams: Δ₁ is what the block reads, Δ₂ what its MLP adds to, and the lens at the end is the model itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from methods.samples import TinyTask
+from models.test_variants import SMALL, built
 from tiny import ARCHITECTURES, tiny
 
 from equipoise.analysis import FirstTokens, lens, read_streams
@@ -41,6 +44,19 @@ def test_streams_are_the_models_own_on_every_architecture(name: str) -> None:
         torch.testing.assert_close(found.middle[block.index, 0], here + attn, rtol=1e-3, atol=1e-3)
         if mlp.shape == attn.shape:
             torch.testing.assert_close(found.after[block.index, 0], here + attn + mlp, rtol=1e-3, atol=1e-3)
+
+
+def test_what_a_norm_after_attention_gives_is_what_joins_the_stream() -> None:
+    loaded = replace(tiny("Llama"), model=built("Olmo2", **SMALL))
+    found = read_streams(loaded, encode_all(loaded, ITEMS))
+    for block in loaded.anatomy.blocks:
+        attn, norm = loaded.anatomy.site(f"block.{block.index}.attn"), block.norms[0]
+        with torch.no_grad(), capture(loaded, [attn.name]) as captured:
+            loaded.model(input_ids=torch.tensor([prompt_ids(loaded, ITEMS[0].prompt)]))
+        added = captured[attn.name][-1].reshape(-1, loaded.anatomy.hidden_size)[-1]
+        middle, here = found.middle[block.index, 0], found.before[block.index, 0]
+        torch.testing.assert_close(middle, here + norm.module(added), rtol=1e-3, atol=1e-3)
+        assert not torch.allclose(middle, here + added, rtol=1e-2, atol=1e-2)
 
 
 def test_streams_are_read_as_steering_leaves_them() -> None:

@@ -89,6 +89,10 @@ def test_the_losses_are_the_equations() -> None:
         atol=1e-6,
     )
     assert LoraDpoSettings().kl == 0.5 and DpoSettings().kl == 0 and DpoSettings().beta == 0.1
+    for key, value in (("beta", "0.2"), ("reference", "base")):
+        assert DpoSettings.parse({key: value}) != DpoSettings()
+        with pytest.raises(InputError, match=f"lora has no setting '{key}'"):
+            LoraSettings.parse({key: value})
 
 
 @pytest.mark.parametrize("name", ["Llama", "GPT2", "Phi3"])

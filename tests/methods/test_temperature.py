@@ -12,7 +12,8 @@ from tiny import tiny
 from workflows.test_choices import small
 
 from equipoise.errors import InputError
-from equipoise.methods import Temperature, load_mitigation, temperature
+from equipoise.methods import Prompting, Temperature, load_mitigation, temperature
+from equipoise.methods.mitigation import together
 from equipoise.methods.temperature import TemperatureSettings, tempered
 from equipoise.scoring import by_outcome, score_options
 from equipoise.workflows import audit, choices
@@ -58,8 +59,9 @@ def test_answers_stay_and_confidence_changes(tmp_path: Path) -> None:
     assert row[0.0].fairness == row[1.0].fairness and row[0.0].proportions == row[1.0].proportions
     assert row[1.0].kl.mean < row[0.0].kl.mean and row[1.0].mass.mean == pytest.approx(row[0.0].mass.mean)
     assert Temperature(2.0).adjust(scores, items, 0.0) is scores
-    with pytest.raises(InputError, match="a temperature of options doesn't touch"):
-        choices(loaded, task, intervention=Temperature(2.0), seeds=(0,), score="paper")
+    for mitigation in (Temperature(2.0), together([Prompting("Be fair."), Temperature(2.0)])):
+        with pytest.raises(InputError, match="changes only options' probabilities"):
+            choices(loaded, task, intervention=mitigation, seeds=(0,), score="paper")
 
 
 def test_the_fit_takes_the_least_bias_of_the_grid() -> None:

@@ -72,6 +72,8 @@ def test_paths_are_the_known_ones(loaded: LoadedModel, architecture: str) -> Non
         assert block.attention.heads.projection.name == f"{start}.{known.projection}"
         assert block.mlp is not None and block.mlp.name == f"{start}.{known.mlp}"
         assert block.mlp_norm is not None and block.mlp_norm.name == f"{start}.{known.mlp_norm}"
+        after = known.attention_norm and f"{start}.{known.attention_norm}"
+        assert (block.attention_norm and block.attention_norm.name) == after
         assert block.parallel is known.parallel
         assert block.module is loaded.model.get_submodule(block.name)
     assert anatomy.final_norm is not None and anatomy.final_norm.name == known.final

@@ -14,7 +14,7 @@ from tiny import ARCHITECTURES, HIDDEN, tiny, tiny_tokenizer
 
 from equipoise.errors import InputError
 from equipoise.models import LoadedModel, load
-from equipoise.models.gguf import cache_folder
+from equipoise.models.cache import cache_folder
 
 IDS = torch.tensor([[7, 30, 90, 12]])
 

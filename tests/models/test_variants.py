@@ -126,7 +126,7 @@ def test_norms_of_queries_and_keys_as_wide_as_the_stream_are_not_counted() -> No
         "post_attention_layernorm",
         "post_feedforward_layernorm",
     ]
-    assert block.mlp_norm is None
+    assert block.mlp_norm is None and block.attention_norm is block.norms[0]
 
 
 def test_one_norm_for_both_sublayers_and_scaled_logits() -> None:

@@ -83,6 +83,8 @@ class NoDial:
     method: str = "switch"
     size: int = 3
     dial: bool = False
+    digest: str | None = None
+    adjusts: bool = False
 
     def check(self, loaded: LoadedModel) -> None:
         self.intervention.check(loaded)

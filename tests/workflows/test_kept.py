@@ -18,8 +18,8 @@ from workflows.planted import model as planted
 
 from equipoise.errors import InputWarning
 from equipoise.interventions import AffineEdit, Intervention, Provenance, attach
-from equipoise.methods import Prompting
-from equipoise.methods.mitigation import Steering, digest, together
+from equipoise.methods import Adapter, Prompting, Temperature
+from equipoise.methods.mitigation import Steering, Together, together
 from equipoise.models import LoadedModel, weights_digest
 from equipoise.scoring import answers
 from equipoise.workflows import audit, compare
@@ -164,18 +164,41 @@ def test_of_a_model_that_something_else_steers_nothing_is_kept(
 
 def test_a_mitigation_is_known_by_what_it_does(loaded: LoadedModel) -> None:
     one, other = Steering(edit(loaded)), Steering(edit(loaded, seed=1))
-    assert digest(one) == digest(Steering(edit(loaded))) != digest(other)
+    assert one.digest == Steering(edit(loaded)).digest != other.digest
     told = together([one, Prompting("Be fair.")])
-    assert digest(told) not in (digest(one), digest(together([one, Prompting("Be brief.")])))
+    assert told.digest not in (one.digest, together([one, Prompting("Be brief.")]).digest)
+    a, b = torch.ones(2, 48), torch.ones(48, 2)
+    adapters = [Adapter({"x": (a, b)}, 4.0), Adapter({"x": (a, b)}, 5.0), Adapter({"y": (a, b)}, 4.0)]
+    adapters.append(Adapter({"x": (a, b + 1e-3)}, 4.0))
+    assert len({each.digest for each in adapters}) == 4
+    assert Adapter({"x": (a.clone(), b.clone())}, 4.0, Provenance("dpo")).digest == adapters[0].digest
 
-    class Own(Steering):
-        pass
+    class Strange(Steering):
+        digest = None  # type: ignore[assignment]
 
-    class Strange:
-        method, size, dial = "strange", 1, True
+    assert Together((Strange(edit(loaded)), Prompting("Be fair."))).digest is None
 
-    assert digest(Strange()) is None  # type: ignore[arg-type]
-    assert digest(Own(edit(loaded))) == digest(one)
+
+def test_what_only_adjusts_scores_is_measured_on_the_base_models(
+    whole: tuple[dict[str, Any], int, Path], loaded: LoadedModel
+) -> None:
+    warm = [run(loaded, cache, intervention=Temperature(2.0)) for cache in (whole[2], None)]
+    with batches(stop_at=0):
+        run(loaded, whole[2], intervention=Temperature(3.0))
+    assert warm[0]["runs"] == warm[1]["runs"]
+    figures = [each["metrics"]["per_occupation_bias"]["value"] for each in warm[0]["runs"]]
+    assert figures[0] != figures[-1]
+    assert together([Temperature(2.0), Prompting("Be fair.")]).digest == Prompting("Be fair.").digest
+
+
+def test_nothing_is_kept_of_what_has_no_digest(loaded: LoadedModel, tmp_path: Path) -> None:
+    class Strange(Steering):
+        digest = None  # type: ignore[assignment]
+
+    found = [run(loaded, tmp_path, intervention=Strange(edit(loaded))) for _ in range(2)]
+    with batches() as calls:
+        run(loaded, tmp_path, intervention=Strange(edit(loaded, seed=1)))
+    assert calls and found[0]["runs"] == found[1]["runs"]
 
 
 def test_damaged_lines_are_measured_again_with_a_word(

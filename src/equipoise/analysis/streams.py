@@ -140,16 +140,7 @@ def _middle(block: Block, taken: dict[str, Tensor], given: dict[str, Tensor]) ->
         return taken[at]
     if block.mlp_norm is not None and not block.parallel:
         return taken[f"{at}.mlp_norm"]
-    added = given[f"{at}.attn"]
-    for number in range(len(block.norms)):
-        # A norm between attention and stream (post-norm blocks): what it gives is what is added.
-        if _same(taken[f"{at}.norm.{number}"], added):
-            added = given[f"{at}.norm.{number}"]
-    return taken[at] + added
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and bool((a - b).norm() <= 1e-3 * b.norm())
+    return taken[at] + given[f"{at}.attn" if block.attention_norm is None else f"{at}.attention_norm"]
 
 
 @contextmanager
@@ -179,10 +170,10 @@ def _listening(loaded: LoadedModel, last: Tensor) -> Iterator[tuple[dict[str, Te
         for block in loaded.anatomy.blocks:
             at = f"{block.index}"
             listen(at, block.module)
-            for number, norm in enumerate(block.norms):
-                listen(f"{at}.norm.{number}", norm.module)
             if block.mlp_norm is not None:
                 listen(f"{at}.mlp_norm", block.mlp_norm.module)
+            if block.attention_norm is not None:
+                listen(f"{at}.attention_norm", block.attention_norm.module)
             if block.attention is not None:
                 site = loaded.anatomy.site(f"block.{at}.attn")
                 listen(f"{at}.attn", site.module)

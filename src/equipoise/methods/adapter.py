@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,6 +69,21 @@ class Adapter:
     def dial(self) -> bool:
         """True."""
         return True
+
+    @property
+    def digest(self) -> str:
+        """A hash of α and of every layer's matrices."""
+        found = hashlib.sha256(f"adapter {self.alpha!r}".encode())
+        for name, pair in sorted(self.layers.items()):
+            for part in pair:
+                found.update(f"\0{name}\0{tuple(part.shape)}\0".encode())
+                found.update(part.float().contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+    @property
+    def adjusts(self) -> bool:
+        """False."""
+        return False
 
     def check(self, loaded: LoadedModel) -> None:
         """Raise InputError unless it was trained on this model, and the model has its layers."""

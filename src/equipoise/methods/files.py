@@ -19,52 +19,45 @@ from .adapter import Adapter
 from .mitigation import Mitigation, Prompting, Steering
 from .temperature import Temperature
 
-KIND = "prompt"
+PROMPT = "prompt"
 TEMPERATURE = "temperature"
 ADAPTER = "adapter"
-_HEADER = frozenset({"format", "kind", "instruction", "provenance"})
+_HEADER = frozenset({"format", "kind", "provenance"})
 
 
 def save_prompting(prompting: Prompting, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write a file of the kind ``prompt`` atomically; raises InputError for an existing one without ``force``."""
-    header = {
-        "format": FORMAT,
-        "kind": KIND,
-        "instruction": prompting.instruction,
-        "provenance": prompting.provenance.to_json(),
-    }
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
-    return write_atomic(path, serialise({}, metadata={METADATA_KEY: text}), force=force)
+    return _save(path, prompting, PROMPT, {"instruction": prompting.instruction}, force=force)
 
 
 def save_temperature(temperature: Temperature, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write a file of the kind ``temperature`` atomically; raises InputError for an existing one without ``force``."""
-    header = {
-        "format": FORMAT,
-        "kind": TEMPERATURE,
-        "temperature": temperature.temperature,
-        "provenance": temperature.provenance.to_json(),
-    }
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
-    return write_atomic(path, serialise({}, metadata={METADATA_KEY: text}), force=force)
+    return _save(path, temperature, TEMPERATURE, {"temperature": temperature.temperature}, force=force)
 
 
 def save_adapter(adapter: Adapter, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write a file of the kind ``adapter`` atomically, with the tensors ``LAYER.a`` and ``LAYER.b`` in fp32."""
-    header = {
-        "format": FORMAT,
-        "kind": ADAPTER,
-        "alpha": adapter.alpha,
-        "layers": list(adapter.layers),
-        "provenance": adapter.provenance.to_json(),
-    }
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
     tensors = {
         f"{name}.{part}": tensor.float().contiguous()
         for name, pair in adapter.layers.items()
         for part, tensor in zip("ab", pair, strict=True)
     }
-    return write_atomic(path, serialise(tensors, metadata={METADATA_KEY: text}), force=force)
+    values = {"alpha": adapter.alpha, "layers": list(adapter.layers)}
+    return _save(path, adapter, ADAPTER, values, tensors, force=force)
+
+
+def _save(
+    path: str | os.PathLike[str],
+    mitigation: Prompting | Temperature | Adapter,
+    kind: str,
+    values: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor] | None = None,
+    *,
+    force: bool,
+) -> Path:
+    header = {"format": FORMAT, "kind": kind, "provenance": mitigation.provenance.to_json(), **values}
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    return write_atomic(path, serialise(dict(tensors or {}), metadata={METADATA_KEY: text}), force=force)
 
 
 def load_mitigation(path: str | os.PathLike[str]) -> Mitigation:
@@ -77,8 +70,7 @@ def load_mitigation(path: str | os.PathLike[str]) -> Mitigation:
         return Steering(Intervention.load(path))
     keys, read = _READERS[kind]
     header = read_header(path)
-    if set(header) != keys:
-        wrong = sorted(set(header) ^ keys)
+    if wrong := sorted(set(header) ^ keys ^ _HEADER):
         raise InputError(
             f"{path}: the header lacks or has beyond the known keys: {', '.join(wrong)}; fit it again"
         )
@@ -121,7 +113,7 @@ def _adapter(header: Mapping[str, Any], path: str | os.PathLike[str]) -> Adapter
 
 
 _READERS: dict[str, tuple[frozenset[str], Callable[..., Mitigation]]] = {
-    KIND: (_HEADER, _prompting),
-    ADAPTER: (frozenset({"format", "kind", "alpha", "layers", "provenance"}), _adapter),
-    TEMPERATURE: (frozenset({"format", "kind", "temperature", "provenance"}), _temperature),
+    PROMPT: (frozenset({"instruction"}), _prompting),
+    ADAPTER: (frozenset({"alpha", "layers"}), _adapter),
+    TEMPERATURE: (frozenset({"temperature"}), _temperature),
 }

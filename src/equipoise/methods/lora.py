@@ -10,13 +10,13 @@ from typing import ClassVar
 from ..models import LoadedModel
 from ..tasks import Task
 from .adapter import Adapter
-from .preference import PreferenceSettings, fit_adapter, likelihood
+from .preference import AdapterSettings, fit_adapter, likelihood
 from .progress import Report
 
 
 @dataclass(frozen=True)
-class LoraSettings(PreferenceSettings):
-    """See :class:`equipoise.methods.preference.PreferenceSettings`."""
+class LoraSettings(AdapterSettings):
+    """See :class:`equipoise.methods.preference.AdapterSettings`."""
 
     method: ClassVar[str] = "lora"
 
@@ -37,7 +37,7 @@ def fit(
     step.
 
     Args:
-        settings: see :class:`equipoise.methods.preference.PreferenceSettings`.
+        settings: see :class:`equipoise.methods.preference.AdapterSettings`.
         text: plain passages for the recorded KL; by default the fitting half of our own text.
         checkpoint: not used.
         progress: called with a :class:`Progress`.

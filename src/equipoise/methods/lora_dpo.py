@@ -49,5 +49,12 @@ def fit(
     """
     settings = settings or LoraDpoSettings()
     return fit_adapter(
-        preference(settings.beta), loaded, task, settings, seed=seed, text=text, progress=progress
+        preference(settings.beta),
+        loaded,
+        task,
+        settings,
+        seed=seed,
+        text=text,
+        progress=progress,
+        relative=settings.reference == "base",
     )

@@ -35,6 +35,17 @@ class Mitigation(Protocol):
     def dial(self) -> bool:
         """Whether strengths between off and on differ."""
 
+    @property
+    def digest(self) -> str | None:
+        """A name for what it does to the model and to prompts, equal exactly for two that do the same.
+
+        Empty for one that leaves both alone; None where that can't be told, so that nothing is kept for it.
+        """
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether :meth:`adjust` ever changes a score."""
+
     def check(self, loaded: LoadedModel) -> None:
         """Raise :class:`equipoise.InputError`, in words, if it can't act on this model."""
 
@@ -68,6 +79,16 @@ class Steering:
     def dial(self) -> bool:
         """True."""
         return True
+
+    @property
+    def digest(self) -> str:
+        """The intervention's."""
+        return self.intervention.digest
+
+    @property
+    def adjusts(self) -> bool:
+        """False."""
+        return False
 
     def check(self, loaded: LoadedModel) -> None:
         """See :meth:`Intervention.check`."""
@@ -114,6 +135,16 @@ class Prompting:
 
     @property
     def dial(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def digest(self) -> str:
+        """A hash of the instruction."""
+        return f"prompting {hashlib.sha256(self.instruction.encode()).hexdigest()}"
+
+    @property
+    def adjusts(self) -> bool:
         """False."""
         return False
 
@@ -167,6 +198,17 @@ class Together:
         """Whether any part has one; what has none is on at every strength above 0."""
         return any(part.dial for part in self.parts)
 
+    @property
+    def digest(self) -> str | None:
+        """The parts' digests, in order; None if one has none."""
+        found = [part.digest for part in self.parts]
+        return None if None in found else " + ".join(str(one) for one in found if one)
+
+    @property
+    def adjusts(self) -> bool:
+        """Whether any part does."""
+        return any(part.adjusts for part in self.parts)
+
     def check(self, loaded: LoadedModel) -> None:
         """Every part must be able to act on the model."""
         for part in self.parts:
@@ -206,18 +248,6 @@ def together(parts: Sequence[Mitigation]) -> Mitigation:
 def as_mitigation(found: Intervention | Mitigation) -> Mitigation:
     """What a method returns, as a mitigation."""
     return Steering(found) if isinstance(found, Intervention) else found
-
-
-def digest(mitigation: Mitigation) -> str | None:
-    """A name for what it does: equal exactly for two that do the same. None for a kind that this can't tell."""
-    if isinstance(mitigation, Steering):
-        return mitigation.intervention.digest
-    if isinstance(mitigation, Prompting):
-        return f"prompting {hashlib.sha256(mitigation.instruction.encode()).hexdigest()}"
-    if isinstance(mitigation, Together):
-        parts = [digest(part) for part in mitigation.parts]
-        return None if None in parts else " + ".join(map(str, parts))
-    return None
 
 
 def rewritten(mitigation: Mitigation, items: Sequence[Item], strength: float) -> list[Item]:

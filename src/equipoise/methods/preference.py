@@ -28,8 +28,8 @@ REFERENCES = ("none", "base")
 
 
 @dataclass(frozen=True)
-class PreferenceSettings:
-    """Settings of the three methods; the defaults are RES-FAIR's (arXiv 2505.23798, appendix C), but for the rank.
+class AdapterSettings:
+    """What is set in all three methods; the defaults are RES-FAIR's (arXiv 2505.23798, appendix C), but for the rank.
 
     Attributes:
         epochs: how often every training item is seen.
@@ -37,10 +37,7 @@ class PreferenceSettings:
         batch: items of a step.
         learning_rate: of AdamW.
         rank, alpha: of the adapter; the paper gives none.
-        beta: β of the DPO loss.
         kl: weight of KL to equal shares of the two values; 0 but for ``lora_dpo``.
-        reference: what answers are preferred relative to: ``none``, as the paper prints its loss; or ``base``, DPO as
-            it was proposed (arXiv 2305.18290).
         items: at most so many training items; 0 for all.
     """
 
@@ -52,21 +49,37 @@ class PreferenceSettings:
     learning_rate: float = 5e-5
     rank: int = 8
     alpha: float = 16.0
-    beta: float = 0.1
     kl: float = 0.0
-    reference: str = "none"
     items: int = 0
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "steps": 0, "batch": 1, "rank": 1, "kl": 0.0, "items": 0}
         require(self.method, self, least)
-        require(self.method, self, dict.fromkeys(("learning_rate", "alpha", "beta"), math.ulp(0.0)))
-        require_word(self.method, self, "reference", REFERENCES)
+        require(self.method, self, dict.fromkeys(("learning_rate", "alpha"), math.ulp(0.0)))
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> Self:
         """Settings from texts; raises InputError for an unknown key or a value that doesn't fit."""
         return parse_settings(cls, cls.method, given)
+
+
+@dataclass(frozen=True)
+class PreferenceSettings(AdapterSettings):
+    """What is set beside :class:`AdapterSettings` where one answer is preferred to another.
+
+    Attributes:
+        beta: β of the DPO loss.
+        reference: what answers are preferred relative to: ``none``, as the paper prints its loss; or ``base``, DPO as
+            it was proposed (arXiv 2305.18290).
+    """
+
+    beta: float = 0.1
+    reference: str = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.method, self, {"beta": math.ulp(0.0)})
+        require_word(self.method, self, "reference", REFERENCES)
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -87,13 +100,17 @@ def fit_adapter(
     loss: Loss,
     loaded: LoadedModel,
     task: Task,
-    settings: PreferenceSettings,
+    settings: AdapterSettings,
     *,
     seed: int,
     text: Sequence[str] | None,
     progress: Report | None,
+    relative: bool = False,
 ) -> Adapter:
-    """Train an adapter of the attention's linear layers; see the methods' ``fit``."""
+    """Train an adapter of the attention's linear layers; see the methods' ``fit``.
+
+    ``loss`` gets the answers' log-probabilities; ``relative``: less those that the base model gives them.
+    """
     method = settings.method
     uneven = task.target is not None and min(task.target) > 0 and len(set(task.target)) > 1
     if uneven or any(item.target is not None for item in task.items()):
@@ -107,7 +124,7 @@ def fit_adapter(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with injected(loaded, names, settings.rank, settings.alpha) as parts:
-                count = _train(loss, found, task, settings, parts)
+                count = _train(loss, found, task, settings, parts, relative)
                 layers = {
                     name: (part.a.detach().float().cpu().clone(), part.b.detach().float().cpu().clone())
                     for name, part in parts.items()
@@ -132,7 +149,12 @@ def fit_adapter(
 
 
 def _train(
-    loss: Loss, found: Ground, task: Task, settings: PreferenceSettings, parts: Mapping[str, Part]
+    loss: Loss,
+    found: Ground,
+    task: Task,
+    settings: AdapterSettings,
+    parts: Mapping[str, Part],
+    relative: bool,
 ) -> int:
     """Steps of AdamW, with whatever answers the seed draws; gives their number."""
     order = list(range(len(found.train)))
@@ -157,9 +179,7 @@ def _train(
         for batch in answer_batches([encoded[row] for row in rows]):
             alike = [rows[place] for place in batch.index.tolist()]
             answers = torch.tensor([picked[row] for row in alike])
-            before = None
-            if settings.reference == "base":
-                before = _unadapted(found.loaded, batch, parts, scale)
+            before = _unadapted(found.loaded, batch, parts, scale) if relative else None
             logp, _ = batch_logprobs(found.loaded, batch)
             gap = logp if before is None else logp - before
             answers = answers.to(logp.device)

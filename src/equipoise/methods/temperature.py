@@ -13,16 +13,15 @@ import numpy as np
 
 from ..errors import InputError
 from ..interventions import Provenance, refuse_steered
-from ..metrics import per_occupation_bias
 from ..models import LoadedModel
-from ..scoring import OptionScores, responses, score_options
+from ..scoring import OptionScores, score_options
 from ..tasks import Item, Prompt, Task, fingerprint
 from ..versions import versions
 from .evaluation import in_evaluation
 from .ground import some_of_each
 from .progress import Progress, Report
 from .settings import AUTO, parse_settings, require, require_auto
-from .validation import Answered
+from .validation import judged
 
 GRID = tuple(round(0.1 * step, 1) for step in range(1, 21))
 """The temperatures that ``auto`` tries, RES-FAIR's 0.1 to 2.0."""
@@ -57,6 +56,16 @@ class Temperature:
 
     @property
     def dial(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def digest(self) -> str:
+        """Empty: neither the model nor its prompts change."""
+        return ""
+
+    @property
+    def adjusts(self) -> bool:
         """True."""
         return True
 
@@ -159,10 +168,13 @@ def fit(
     with in_evaluation(loaded.model):
         scores = score_options(loaded, items)
     offered = GRID if isinstance(settings.temperature, str) else (float(settings.temperature),)
-    figures = {t: _answered(Temperature(t).adjust(scores, items, 1.0), items, task) for t in offered}
+    figures = {
+        t: judged(Temperature(t).adjust(scores, items, 1.0), items, task.outcomes, task.target)
+        for t in offered
+    }
     # Of equals the one that changes least.
     best = min(offered, key=lambda t: (figures[t].bias, abs(math.log(t))))
-    base = _answered(scores, items, task)
+    base = judged(scores, items, task.outcomes, task.target)
     origin = Provenance(
         method="temperature",
         config={
@@ -180,20 +192,3 @@ def fit(
         seed=seed,
     )
     return Temperature(best, origin)
-
-
-def _answered(scores: OptionScores, items: Sequence[Item], task: Task) -> Answered:
-    """Bias of the ambiguous items, and accuracy on the others (1 where there are none)."""
-    parts: dict[str, list[int]] = {"ambiguous": [], "unambiguous": []}
-    for row, item in enumerate(items):
-        parts[item.part].append(row)
-    rows = parts["ambiguous"]
-    found = responses(
-        OptionScores(scores.logp[rows], scores.begins[rows]),
-        [items[row] for row in rows],
-        task.outcomes,
-        task.target,
-    )
-    bias = per_occupation_bias(found)
-    right = [scores.choice[row] == items[row].answer for row in parts["unambiguous"]]
-    return Answered(math.inf if bias is None else bias, float(np.mean(right)) if right else 1.0)

@@ -15,6 +15,7 @@ from ..metrics import per_occupation_bias
 from ..models import LoadedModel
 from ..scoring import (
     EncodedItem,
+    OptionScores,
     TextReference,
     answer_batches,
     encode_all,
@@ -53,13 +54,19 @@ def answered(
     target: Sequence[float] | None = None,
 ) -> Answered:
     """What the model, as it is now, answers to items as they are; ``target`` is the task's."""
-    ambiguous = [item for item in items if item.part == "ambiguous"]
-    clear = [item for item in items if item.part == "unambiguous"]
-    bias = _bias(loaded, encode_all(loaded, ambiguous), ambiguous, outcomes, target)
-    if not clear:
-        return Answered(bias, 1.0)
-    right = np.array([item.answer for item in clear])
-    return Answered(bias, float((score_options(loaded, clear).choice == right).mean()))
+    return judged(score_options(loaded, items), items, outcomes, target)
+
+
+def judged(
+    scores: OptionScores, items: Sequence[Item], outcomes: Sequence[str], target: Sequence[float] | None
+) -> Answered:
+    """The figures of the items' scores; ``target`` is the task's."""
+    rows = [row for row, item in enumerate(items) if item.part == "ambiguous"]
+    asked = OptionScores(scores.logp[rows], scores.begins[rows])
+    bias = _bias(asked, [items[row] for row in rows], outcomes, target)
+    clear = [row for row, item in enumerate(items) if item.part == "unambiguous"]
+    right = [scores.choice[row] == items[row].answer for row in clear]
+    return Answered(bias, float(np.mean(right)) if clear else 1.0)
 
 
 class Validation:
@@ -113,7 +120,8 @@ class Validation:
         return nullcontext() if intervention is None else attach(self._loaded, intervention)
 
     def _bias(self) -> float:
-        return _bias(self._loaded, self._encoded, self._ambiguous, self._outcomes, self._target)
+        scores = score_options(self._loaded, self._encoded)
+        return _bias(scores, self._ambiguous, self._outcomes, self._target)
 
     def _kl(self) -> float:
         return score_text(self._loaded, self._text).mean_kl
@@ -135,13 +143,9 @@ class Validation:
 
 
 def _bias(
-    loaded: LoadedModel,
-    encoded: Sequence[EncodedItem],
-    items: Sequence[Item],
-    outcomes: Sequence[str],
-    target: Sequence[float] | None,
+    scores: OptionScores, items: Sequence[Item], outcomes: Sequence[str], target: Sequence[float] | None
 ) -> float:
-    found = per_occupation_bias(responses(score_options(loaded, encoded), items, outcomes, target))
+    found = per_occupation_bias(responses(scores, items, outcomes, target))
     return math.inf if found is None else found
 
 

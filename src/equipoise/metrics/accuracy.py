@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .clusters import Draws, Floats, Statistic, weighted_mean
+from .clusters import Draws, Floats, Statistic, unit, weighted_mean
 from .responses import Judgements
 
 
@@ -12,11 +12,7 @@ def _draws(judgements: Judgements, counts: Draws) -> Floats:
     return weighted_mean(judgements.correct, counts.of_items(judgements))
 
 
-def _rate(_: Judgements) -> tuple[float, float]:
-    return 0.0, 1.0
-
-
-accuracy = Statistic("accuracy", _draws, _rate, share=True)
+accuracy = Statistic("accuracy", _draws, unit, share=True)
 """Share of items answered right; None without items."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .clusters import Draws, Floats, Statistic, weighted_mean
+from .clusters import Draws, Floats, Statistic, unit, weighted_mean
 from .responses import Responses
 
 FAIR = "fair"
@@ -55,7 +55,7 @@ def choice_scores(probabilities: Floats, answers: NDArray[np.intp] | None = None
         kl=float(parity_kl(probabilities[:, 1:]).mean()),
         proportions=proportions,
         mass=float(probabilities.sum(1).mean()),
-        degenerate=len(said) > 1 and len(set(said.tolist())) == 1,
+        degenerate=_all_alike(said),
         n=len(said),
     )
 
@@ -75,7 +75,11 @@ def has_fair_class(responses: Responses) -> bool:
 
 def degenerate(responses: Responses) -> bool:
     """Whether all of several answers mean the same (:class:`ChoiceScores`)."""
-    return len(responses) > 1 and len(set(responses.probabilities.argmax(1).tolist())) == 1
+    return _all_alike(responses.probabilities.argmax(1))
+
+
+def _all_alike(said: NDArray[np.intp]) -> bool:
+    return len(said) > 1 and len(set(said.tolist())) == 1
 
 
 def _fairness(responses: Responses, counts: Draws) -> Floats:
@@ -88,7 +92,7 @@ def _attribute_kl(responses: Responses, counts: Draws) -> Floats:
     return weighted_mean(parity_kl(responses.probabilities[:, values]), counts.of_items(responses))
 
 
-fairness = Statistic("fairness", _fairness, lambda _: (0.0, 1.0), share=True)
+fairness = Statistic("fairness", _fairness, unit, share=True)
 """Share of answers in the fair class: the class that its options together make most probable (eq. 16)."""
 
 attribute_kl = Statistic("attribute_kl", _attribute_kl, lambda _: (0.0, LARGEST_KL))

@@ -119,8 +119,19 @@ def _rows(names: Names) -> dict[str, int]:
     return {name: row for row, name in enumerate(names)}
 
 
-def _unlimited(_: object) -> tuple[float, float]:
+def unlimited(_: object) -> tuple[float, float]:
+    """Limits of a statistic that can be anything."""
     return -np.inf, np.inf
+
+
+def unit(_: object) -> tuple[float, float]:
+    """Limits of a share or a rate."""
+    return 0.0, 1.0
+
+
+def signed(_: object) -> tuple[float, float]:
+    """Limits of a difference between two shares, or of a correlation."""
+    return -1.0, 1.0
 
 
 S_contra = TypeVar("S_contra", bound=Any, contravariant=True)
@@ -138,7 +149,7 @@ class Statistic(Generic[S_contra]):
 
     name: str
     draws: Callable[[S_contra, Draws], Floats]
-    limits: Callable[[S_contra], tuple[float, float]] = _unlimited
+    limits: Callable[[S_contra], tuple[float, float]] = unlimited
     cautious: Callable[[S_contra], float] | None = None
     share: bool = False
 
@@ -158,3 +169,22 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(totals > 0, sums / totals, np.nan)
     return means.reshape(*values.shape[1:], -1)
+
+
+def group_means(sample: Sample, values: Floats, counts: Draws) -> Floats:
+    """Mean [G, ..., B] of ``values`` [n, ...] over the items of each group, in order of :func:`group_names`.
+
+    NaN for a group without values.
+    """
+    means = [
+        weighted_mean(values[rows], counts.of_items(sample, rows, without=name))
+        for name, rows in members(sample).items()
+    ]
+    return np.stack(means) if means else np.zeros((0, *values.shape[1:], counts.group_counts.shape[1]))
+
+
+def over_groups(sample: Sample, values: Floats, counts: Draws) -> Floats:
+    """Mean [B] over groups of the groups' ``values`` [G, B], groups with NaN left out."""
+    weights = np.where(np.isnan(values), 0.0, counts.of_groups(group_names(sample)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.nansum(weights * values, axis=0) / weights.sum(axis=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .clusters import Draws, Floats, Statistic, members, weighted_mean
+from .clusters import Draws, Floats, Statistic, group_means, group_names, members, signed, unit
 from .table import Table
 
 
@@ -31,15 +31,9 @@ def _gap(table: Table, counts: Draws) -> Floats:
 
 
 def _correlation(table: Table, counts: Draws) -> Floats:
-    found = members(table)
-    means = np.stack(
-        [
-            weighted_mean(table["female"][rows], counts.of_items(table, rows, without=group))
-            for group, rows in found.items()
-        ]
-    )
-    percent = np.array([table["percent_women"][rows[0]] for rows in found.values()])[:, None]
-    weights = np.where(np.isnan(means), 0.0, counts.of_groups(tuple(found)))
+    means = group_means(table, table["female"], counts)
+    percent = np.array([table["percent_women"][rows[0]] for rows in members(table).values()])[:, None]
+    weights = np.where(np.isnan(means), 0.0, counts.of_groups(group_names(table)))
     means = np.nan_to_num(means)
     with np.errstate(invalid="ignore", divide="ignore"):
         total = weights.sum(0)
@@ -49,25 +43,17 @@ def _correlation(table: Table, counts: Draws) -> Floats:
         return np.asarray(np.where(spread > 0, together / spread, np.nan))
 
 
-def _unit(_: Table) -> tuple[float, float]:
-    return 0.0, 1.0
-
-
-def _signed(_: Table) -> tuple[float, float]:
-    return -1.0, 1.0
-
-
-pro_f1 = Statistic("pro_f1", _pro, _unit)
+pro_f1 = Statistic("pro_f1", _pro, unit)
 """F1 of the referent on sentences whose pronoun follows the stereotype (columns ``pro`` 1, ``right``, ``answered``)."""
 
-anti_f1 = Statistic("anti_f1", _anti, _unit)
+anti_f1 = Statistic("anti_f1", _anti, unit)
 """The same on those whose pronoun goes against it."""
 
-f1_gap = Statistic("f1_gap", _gap, _signed)
+f1_gap = Statistic("f1_gap", _gap, signed)
 """Zhao et al. 2018, "Gender bias in coreference resolution": F1 on pro-stereotypical minus on anti-stereotypical
 sentences. Where every sentence is answered, F1 is accuracy."""
 
-share_correlation = Statistic("share_correlation", _correlation, _signed)
+share_correlation = Statistic("share_correlation", _correlation, signed)
 """Rudinger et al. 2018, "Gender bias in coreference resolution", figure 3: Pearson's correlation over occupations
 (groups) of the mean share of "she" (column ``female``) with the occupation's share of women (``percent_women``). 0 says
 that the model doesn't follow labour statistics; None where all occupations are alike."""

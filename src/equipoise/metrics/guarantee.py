@@ -25,8 +25,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .bias import group_means, largest_bias, target_distribution
-from .clusters import Draws, Floats, members
+from .bias import largest_bias, target_distribution
+from .clusters import Draws, Floats, group_means, members
 from .responses import Judgements, Responses
 from .text import Texts
 

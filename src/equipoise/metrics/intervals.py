@@ -22,14 +22,14 @@ side.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from scipy import stats
 
-from .bias import group_share
+from .bias import cautious_group_bias, group_bias, group_share, largest_bias, target_distribution
 from .clusters import Draws, Floats, Names, Sample, Statistic, TooFewClusters, group_names, members
 from .few_clusters import widening
 from .responses import Responses
@@ -154,9 +154,31 @@ class Bootstrap:
 
         Where nothing varies (a single template, equal draws) nothing is known of the spread: the interval is [0, 1].
         """
+
+        def draws(part: Responses, name: str, draws: Draws) -> Floats:
+            return group_share(part, name, outcome, draws)
+
+        return self._by_group(responses, draws, (0.0, 1.0))
+
+    def group_biases(self, responses: Responses | Sequence[Responses]) -> dict[str, Estimate]:
+        """Group -> its bias (:func:`equipoise.metrics.per_group_bias`), as :meth:`group_shares`.
+
+        Where nothing varies the interval is all that a bias can be.
+        """
+        parts = [responses] if isinstance(responses, Responses) else list(responses)
+        largest = largest_bias(target_distribution(parts[0], None))
+        return self._by_group(parts, group_bias, (0.0, largest), cautious_group_bias)
+
+    def _by_group(
+        self,
+        responses: Responses | Sequence[Responses],
+        draws: Callable[[Responses, str, Draws], Floats],
+        limits: tuple[float, float],
+        cautious: Callable[[Responses, str], float] | None = None,
+    ) -> dict[str, Estimate]:
         parts = [responses] if isinstance(responses, Responses) else list(responses)
         names = dict.fromkeys(name for part in parts for name in group_names(part))
-        return {name: self._share(self._group(parts, name, outcome)) for name in names}
+        return {name: self._share(self._group(parts, name, draws, limits, cautious)) for name in names}
 
     def _share(self, measured: _Measured) -> Estimate:
         value, draws = float(_mean(measured.plain)), _mean(measured.draws)
@@ -166,17 +188,23 @@ class Bootstrap:
             return Estimate(value, *measured.limits, measured.n)
         return self._interval(measured)
 
-    def _group(self, parts: Sequence[Responses], name: str, outcome: str) -> _Measured:
+    def _group(
+        self,
+        parts: Sequence[Responses],
+        name: str,
+        draws: Callable[[Responses, str, Draws], Floats],
+        limits: tuple[float, float],
+        cautious: Callable[[Responses, str], float] | None,
+    ) -> _Measured:
         having = [part for part in parts if any(name in groups for groups in part.groups)]
-        plain = [group_share(part, name, outcome, Draws.once(part))[0] for part in having]
-        draws = [group_share(part, name, outcome, self._draws) for part in having]
+        plain = np.array([draws(part, name, Draws.once(part))[0] for part in having])
         own = [tuple(part.templates[row] for row in members(part)[name]) for part in having]
         return _Measured(
-            np.array(plain),
-            np.array(plain),
-            np.array(draws),
-            (0.0, 1.0),
-            False,
+            plain,
+            plain if cautious is None else np.array([cautious(part, name) for part in having]),
+            np.array([draws(part, name, self._draws) for part in having]),
+            limits,
+            cautious is not None,
             False,
             (),
             _distinct(own),

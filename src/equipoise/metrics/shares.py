@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .clusters import Draws, Floats, Names, Statistic, weighted_mean
+from .clusters import Draws, Floats, Names, Statistic, unit, weighted_mean
 from .responses import freeze
 
 
@@ -38,9 +38,5 @@ def _draws(shares: Shares, counts: Draws) -> Floats:
     return weighted_mean(shares.values, counts.of_items(shares))
 
 
-def _limits(_: Shares) -> tuple[float, float]:
-    return 0.0, 1.0
-
-
-mean_share = Statistic("mean_share", _draws, _limits, share=True)
+mean_share = Statistic("mean_share", _draws, unit, share=True)
 """The mean over items."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .clusters import Draws, Floats, Names, Statistic, members, weighted_mean
+from .clusters import Draws, Floats, Names, Statistic, unit, weighted_mean
 from .responses import freeze
 
 
@@ -62,22 +62,4 @@ def mean_of(column: str, *, name: str | None = None, share: bool = True) -> Stat
     def draws(table: Table, counts: Draws) -> Floats:
         return weighted_mean(table[column], counts.of_items(table))
 
-    return Statistic(name or column, draws, _unit, share=share)
-
-
-def mean_over_groups(table: Table, column: str, counts: Draws) -> Floats:
-    """Mean [B] over groups of the mean of a column over the group's items, whatever the groups' sizes."""
-    found = members(table)
-    means = np.stack(
-        [
-            weighted_mean(table[column][rows], counts.of_items(table, rows, without=group))
-            for group, rows in found.items()
-        ]
-    )
-    weights = np.where(np.isnan(means), 0.0, counts.of_groups(tuple(found)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.nansum(weights * means, axis=0) / weights.sum(axis=0))
-
-
-def _unit(_: Table) -> tuple[float, float]:
-    return 0.0, 1.0
+    return Statistic(name or column, draws, unit, share=share)

@@ -1,10 +1,10 @@
 """Loading any Hugging Face language model, and its anatomy: blocks, norms, heads and the sites that edits act on."""
 
 from .anatomy import Anatomy, Attention, Block, Heads, Projection, Sublayer
+from .cache import cache_folder
 from .compiled import is_compiled
 from .discovery import find_anatomy
 from .fingerprint import Fingerprint
-from .gguf import cache_folder
 from .info import ModelInfo, describe
 from .loaded import LoadedModel
 from .loading import load

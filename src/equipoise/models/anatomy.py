@@ -75,6 +75,8 @@ class Block:
     ``norms`` are in execution order; norms inside the attention (of queries and keys) are not among them.
     ``mlp`` may be a bare linear layer (OPT's second one). ``mlp_norm`` is the norm whose output the MLP reads: its
     input is the residual stream after attention; None where the MLP reads the stream itself (post-norm models).
+    ``attention_norm`` is the norm that attention's output passes before it joins the stream (OLMo 2, Gemma); None where
+    it joins as it is.
     ``parallel`` says that the MLP does not see this block's attention output (GPT-NeoX, Falcon): the stream after
     attention is then block input + attention output, and no module reads it.
     """
@@ -86,6 +88,7 @@ class Block:
     attention: Attention | None
     mlp: Sublayer | None
     mlp_norm: Norm | None
+    attention_norm: Norm | None
     parallel: bool
 
 

@@ -23,12 +23,13 @@ def read_block(
     inside = [c for c in calls if attention_call is not None and c.within(attention_call)]
     outside = [c for c in calls if c is not attention_call and c not in inside]
     norm_calls = _find_norms(index, outside, width)
-    attention = None
+    attention, attention_norm = None, None
     if attention_call is not None:
         projection = _find_projection(attention_call, inside, width)
         heads = _find_heads(attention_call, inside, projection, n_heads, n_kv_heads)
         output = projection if _gives_output(attention_call, projection) else None
         attention = Attention(attention_call.name, attention_call.module, _as_projection(output), heads)
+        attention_norm = _norm_after(output or attention_call, norm_calls)
     mlp_call = _find_mlp(outside, attention_call, [c for c, _ in norm_calls], width)
     mlp, mlp_norm, parallel = None, None, False
     if mlp_call is not None:
@@ -41,7 +42,7 @@ def read_block(
         mlp_norm = _norm_before(entry, outside, norm_calls)
         parallel = attention is not None and entry.input is not None and not mixed(entry.input)
     norms = tuple(norm for _, norm in norm_calls)
-    return Block(index, block.name, block.module, norms, attention, mlp, mlp_norm, parallel)
+    return Block(index, block.name, block.module, norms, attention, mlp, mlp_norm, attention_norm, parallel)
 
 
 def is_linear(call: Call) -> bool:
@@ -171,5 +172,15 @@ def _norm_before(entry: Call, outside: Sequence[Call], norms: Sequence[tuple[Cal
     for call, norm in reversed(norms):
         same = call.output is not None and entry.input is not None and call.output.equal(entry.input)
         if call in earlier and same:
+            return norm
+    return None
+
+
+def _norm_after(sublayer: Call, norms: Sequence[tuple[Call, Norm]]) -> Norm | None:
+    """The norm that takes what ``sublayer`` gives."""
+    given = sublayer.output
+    for call, norm in norms:
+        taken = call.input
+        if taken is not None and given is not None and taken.shape == given.shape and agree(taken, given):
             return norm
     return None

@@ -1,19 +1,15 @@
 """GGUF files as ordinary model folders: converted once, then cached.
 
 Unpacking the weights of a GGUF takes transformers half a minute and more even for a small model. The result is
-kept as a safetensors folder under ``$EQUIPOISE_CACHE`` (default ``$XDG_CACHE_HOME/equipoise``, that is
-``~/.cache/equipoise``), in float32, so that no digit of the unpacked weights is lost.
+kept as a safetensors folder under the folder for caches (:mod:`equipoise.models.cache`), in float32, so that no digit
+of the unpacked weights is lost.
 """
 
 import contextlib
-import fcntl
 import functools
-import glob
 import hashlib
 import importlib.util
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,21 +18,13 @@ import torch
 import transformers
 
 from ..errors import InputError
+from .cache import cache_folder, made_once
 from .quiet import one_line
 
 # Raise this when the folder that a conversion writes changes; older folders are then no longer used.
 FORMAT = 1
 
 _MAGIC = b"GGUF"
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept; see the module's description for the variables that move it."""
-    own = os.environ.get("EQUIPOISE_CACHE")
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base).expanduser() if base else Path.home() / ".cache") / "equipoise"
 
 
 def converted(parts: Sequence[Path], name: str, *, immutable: bool = False) -> Path:
@@ -61,19 +49,12 @@ def converted(parts: Sequence[Path], name: str, *, immutable: bool = False) -> P
         raise InputError(
             f"reading {parts[0].name} needs the package {' and '.join(missing)}: pip install {' '.join(missing)}"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if not folder.is_dir():
-            for remains in folder.parent.glob(
-                f".{glob.escape(folder.name)}.tmp*"
-            ):  # of a conversion that was killed
-                shutil.rmtree(remains)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp") as temporary:
-                made = Path(temporary) / "model"
-                with one_line(f"{name}: converting {parts[0].name} (once; up to a minute or two)"):
-                    _convert(_joined(parts, Path(temporary)), made)
-                os.replace(made, folder)
-    return folder
+
+    def make(made: Path) -> None:
+        with one_line(f"{name}: converting {parts[0].name} (once; up to a minute or two)"):
+            _convert(_joined(parts, made.parent), made)
+
+    return made_once(folder, make)
 
 
 def content_key(parts: Sequence[Path], immutable: bool) -> str:
@@ -89,14 +70,6 @@ def content_key(parts: Sequence[Path], immutable: bool) -> str:
                 stream.seek(max(0, size - sample) * index // 15)
                 digest.update(stream.read(sample))
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the file ``path`` as a lock between processes."""
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed, also by a process that dies
-        yield
 
 
 def _joined(parts: Sequence[Path], folder: Path) -> Path:

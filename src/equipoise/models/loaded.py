@@ -47,6 +47,11 @@ class LoadedModel:
         return token_device(self.model)
 
     @property
+    def takes_images(self) -> bool:
+        """Whether prompts may show images: there is a processor that reads them."""
+        return hasattr(self.processor, "image_processor")
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""
         return self.model.dtype

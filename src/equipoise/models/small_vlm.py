@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -21,9 +20,10 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .bundled import EMOJI_VLM, SMOLLM2
+from .cache import cache_folder, made_once
 from .dinov2 import INSTALL as DINOV2_INSTALL
 from .dinov2 import dinov2, dinov2_file
-from .gguf import cache_folder, content_key, locked
+from .gguf import content_key
 from .quiet import one_line, quiet
 
 if TYPE_CHECKING:
@@ -57,17 +57,12 @@ def small_vlm_folder(weights: str | os.PathLike[str] | None = None) -> Path:
     known = f"{FORMAT} {__version__} {content_key([*SMOLLM2.files_there(), dinov2_file()], immutable=True)}"
     digest = hashlib.sha256(known.encode() + trained.read_bytes()).hexdigest()[:16]
     folder = cache_folder() / "models" / f"{ALIAS}-{digest}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp") as temporary:
-                made = Path(temporary) / "model"
-                with one_line(f"{ALIAS}: putting the model together (once)"):
-                    build(load_file(trained), made)
-                os.replace(made, folder)
-    return folder
+
+    def make(made: Path) -> None:
+        with one_line(f"{ALIAS}: putting the model together (once)"):
+            build(load_file(trained), made)
+
+    return made_once(folder, make)
 
 
 def shipped_weights() -> Path:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from rich.console import Group
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from ..metrics import Estimate
@@ -15,6 +14,7 @@ from . import wording
 from .comparison import AtBudget, Compared, Comparison
 from .curves import task_views
 from .results import Results
+from .terminal import plain_table
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,10 @@ def comparison_table(results: Results) -> Group:
     (view,) = (one for one in task_views(results) if one.task == comparison.task)
     base = None if view.base is None else view.base.metrics.get("per_occupation_bias")
     seeds = f"seed {results.seeds[0]}" if len(results.seeds) == 1 else f"{len(results.seeds)} seeds"
-    table = Table(
-        title=Text(
-            f"{comparison.task}: {wording.model_name(results)}, held-out bias in points at KL budgets"
-        ),
-        caption=Text(
-            f"Below each bias its {100 * results.level:g} % interval and the strength, which was chosen on validation"
-            f" items. Base model: {_points(base)}. {seeds}."
-        ),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
+    table = plain_table(
+        f"{comparison.task}: {wording.model_name(results)}, held-out bias in points at KL budgets",
+        f"Below each bias its {100 * results.level:g} % interval and the strength, which was chosen on validation"
+        f" items. Base model: {_points(base)}. {seeds}.",
     )
     table.add_column("mitigation", overflow="fold")
     for name in ("entries", "fit", "monotone"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from ..files import write_atomic
+from ..files import json_text, write_atomic
 from ..metrics import Estimate
 from . import wording
 from .flat import flat
 from .rendering import template
 from .results import write_estimate
+from .terminal import plain_table
 
 SCHEMA = 1
 
@@ -112,8 +111,7 @@ class CultureResults:
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the file whole or not at all; an existing one is replaced only with ``force``."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        return write_atomic(path, text + "\n", force=force)
+        return write_atomic(path, json_text(self.to_dict()), force=force)
 
 
 def render_culture(results: CultureResults) -> str:
@@ -153,14 +151,9 @@ def culture_table(results: CultureResults) -> Group:
         else f"{results.model['name']}, {', '.join(results.sources)}"
     )
     agreement = "Agreement with each community in %, beside it what always answering No would get. "
-    table = Table(
-        title=Text(f"culture: {name}"),
-        caption=Text((agreement if asked else "") + "α: Krippendorff's, over label sets, all annotators."),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
+    table = plain_table(
+        f"culture: {name}",
+        (agreement if asked else "") + "α: Krippendorff's, over label sets, all annotators.",
     )
     table.add_column("dimension", no_wrap=True)
     for head in (

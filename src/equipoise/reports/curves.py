@@ -53,9 +53,18 @@ class TaskView:
 
 def task_views(results: Results) -> tuple[TaskView, ...]:
     """The tasks of a results file in order, without public suites. Of several splits the held-out one is shown."""
-    tasks = dict.fromkeys(run.task for run in results.runs if not run.extra.get("suite"))
+    return _views(results, [run for run in results.runs if not run.extra.get("suite")])
+
+
+def suite_views(results: Results) -> tuple[TaskView, ...]:
+    """The public suites of a results file, in order; their settings have the keys that they have for tasks."""
+    return _views(results, [run for run in results.runs if run.extra.get("suite")])
+
+
+def _views(results: Results, runs: Sequence[Run]) -> tuple[TaskView, ...]:
     labels = list(dict.fromkeys(label_of(run) for run in results.runs if run.mitigation is not None))
-    return tuple(_view(results, task, labels) for task in tasks)
+    tasks = dict.fromkeys(run.task for run in runs)
+    return tuple(_view(results, task, [run for run in runs if run.task == task], labels) for task in tasks)
 
 
 def label_of(run: Run) -> str:
@@ -64,8 +73,7 @@ def label_of(run: Run) -> str:
     return name if run.keep is None else f"{name}, strongest {100 * run.keep:g} %"
 
 
-def _view(results: Results, task: str, labels: Sequence[str]) -> TaskView:
-    runs = [run for run in results.runs if run.task == task and not run.extra.get("suite")]
+def _view(results: Results, task: str, runs: Sequence[Run], labels: Sequence[str]) -> TaskView:
     splits = [run.split for run in runs]
     split = "heldout" if "heldout" in splits else splits[0]
     summaries = _over_seeds(run for run in runs if run.split == split)
@@ -144,7 +152,13 @@ def _mean_run(runs: Sequence[Run]) -> Run:
         metrics=_mean_estimates([run.metrics for run in runs]),
         changes=_mean_estimates([run.changes for run in runs]),
         groups=tuple(
-            Group(name, _mean([g.p_pro for g in found]), sum(g.n for g in found))
+            Group(
+                name,
+                _mean([g.p_pro for g in found]),
+                sum(g.n for g in found),
+                _mean([g.bias for g in found]),
+                _mean_estimates([g.shares for g in found]),
+            )
             for name in groups
             if (found := [group for run in runs for group in run.groups if group.name == name])
         ),

@@ -15,6 +15,7 @@ from ..metrics import Estimate
 from . import wording
 from .rendering import template
 from .results import write_estimate
+from .terminal import plain_table
 
 Pairing = Literal["items", "passages", "occupations", "none"]
 _PAIRED = {
@@ -114,9 +115,7 @@ def diff_tables(diff: Diff, *, everything: bool = False) -> Group:
     parts: list[Table | Text] = [Text(f"A  {diff.a}: {diff.models[0]}\nB  {diff.b}: {diff.models[1]}\n")]
     shown = [pair for pair in diff.pairs if pair.main or everything]
     for pair in shown:
-        table = Table(
-            title=Text(f"{pair.task}: {pair.label}"), title_justify="left", box=None, pad_edge=False
-        )
+        table = plain_table(f"{pair.task}: {pair.label}")
         for name, justify in (("metric", "left"), ("A", "right"), ("B", "right"), ("B − A", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         table.add_column(f"{100 * diff.level:g} % interval", justify="right")
@@ -143,6 +142,7 @@ def render_diff(diff: Diff) -> str:
         diff=diff,
         level=f"{100 * diff.level:g}",
         headline=headline(diff),
+        units=wording.units(wording.metric(one.metric) for pair in diff.pairs for one in pair.differences),
         pairs=[(pair, _rows(pair)) for pair in diff.pairs],
     )
 

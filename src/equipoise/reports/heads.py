@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from . import canvas
-from .rendering import template
+from .plots import Labelled
+from .rendering import drawn, template
+from .terminal import plain_table
 
 SCORES = {
-    "ablation": "ablation: what removing the head takes from the gap",
-    "direct": "direct: what the head itself writes towards the gap",
+    "ablation": ("Ablation", "What removing the head takes from the gap."),
+    "direct": ("Direct", "What the head itself writes towards the gap."),
 }
 STATES = {"base": "as it is", "scaled": "these heads scaled", "random": "as many random heads scaled"}
 METRICS = {
@@ -39,8 +39,8 @@ class _Row:
 def render_heads(found: Mapping[str, Any]) -> str:
     """The page for the content of a scope's JSON file (docs/contract.md), as HTML text."""
     figures = [
-        {"title": title, "svg": Markup(canvas.svg(figure, name))}
-        for name, title in SCORES.items()
+        drawn(Labelled(figure, *words), name)
+        for name, words in SCORES.items()
         if (figure := heat_map(found["heads"], name)) is not None
     ]
     return template("heads.html").render(
@@ -85,7 +85,7 @@ def heat_map(heads: Sequence[Mapping[str, Any]], score: str) -> Figure | None:
 
 def head_tables(found: Mapping[str, Any]) -> Group:
     """The chosen heads and what scaling them does; print it with a rich ``Console``."""
-    heads = Table(title=Text(f"heads that carry {found['association']}"), title_justify="left", box=None)
+    heads = plain_table(f"heads that carry {found['association']}")
     for name in ("block", "head", "ablation", "direct", "gradient", "recurs"):
         heads.add_column(name, justify="right")
     for head in _chosen(found["heads"]):
@@ -95,7 +95,7 @@ def head_tables(found: Mapping[str, Any]) -> Group:
             *(_signed(head[name]) for name in ("ablation", "direct", "gradient")),
             f"{head['recurrence']:.0%}",
         )
-    measured = Table(title=Text("held-out prompts, in %"), title_justify="left", box=None)
+    measured = plain_table("held-out prompts, in %")
     for name in ("heads", "asked about"):
         measured.add_column(name, overflow="fold")
     for label in METRICS.values():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomic
+from ..files import json_text, write_atomic
 from ..metrics import Estimate
 from .results import write_estimate
 
@@ -103,8 +102,7 @@ class LayerResults:
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the file whole or not at all; an existing one is replaced only with ``force``."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        return write_atomic(path, text + "\n", force=force)
+        return write_atomic(path, json_text(self.to_dict()), force=force)
 
 
 def _written(values: Mapping[str, Estimate | None]) -> Json:

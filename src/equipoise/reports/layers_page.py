@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from markupsafe import Markup
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from ..metrics import Estimate
-from . import canvas, wording
+from . import wording
 from .canvas import new_figure, styled
 from .flat import flat
 from .layers import Layer, LayerCurve, LayerResults
-from .marks import legend, style
+from .marks import legend, line
 from .plots import Labelled
-from .rendering import template
+from .rendering import drawn, template
+from .terminal import plain_table
 
 _SAID = wording.Metric("said", "Probability of any option", "said", "percent", "the rest goes to other words")
 _RESIDUALS = {
@@ -33,7 +31,7 @@ def render_layers(results: LayerResults) -> str:
         made_by=results.equipoise,
         headline=headline(results),
         level=f"{100 * results.level:g}",
-        figures=[_drawn(figure, number) for number, figure in enumerate(_figures(results))],
+        figures=[drawn(figure, f"l{number}") for number, figure in enumerate(_figures(results))],
         tables=[_rows(results, curve) for curve in results.curves],
         facts=[("equipoise", results.equipoise), *((f"model {k}", v) for k, v in flat(results.model))]
         + [("task", results.task), ("seed", str(results.seed))]
@@ -64,17 +62,10 @@ def layer_table(results: LayerResults) -> Group:
     tables = []
     for curve in results.curves:
         metrics = _metrics(curve)
-        table = Table(
-            title=Text(f"{results.task}: {results.model['name']}, {_name(curve)}"),
-            caption=Text(
-                f"Answers of each block's output through the final norm and the head, {curve.n} items. Residuals: "
-                f"share of fair answers before, after attention. Intervals ({100 * results.level:g} %) are on the page."
-            ),
-            title_justify="left",
-            caption_justify="left",
-            box=None,
-            pad_edge=False,
-            padding=(0, 1),
+        table = plain_table(
+            f"{results.task}: {results.model['name']}, {_name(curve)}",
+            f"Answers of each block's output through the final norm and the head, {curve.n} items. Residuals: "
+            f"share of fair answers before, after attention. Intervals ({100 * results.level:g} %) are on the page.",
         )
         table.add_column("block", justify="right")
         for metric in metrics:
@@ -149,8 +140,7 @@ def _curves_figure(results: LayerResults, metric: wording.Metric) -> Labelled:
     figure, axes = new_figure()
     scale = 1.0 if metric.kind == "nats" else 100.0
     for number, curve in enumerate(results.curves):
-        points = [(one.block, one.metrics.get(metric.key)) for one in curve.layers]
-        _line(axes, points, number, _name(curve), scale)
+        line(axes, _known(curve, "metrics", metric.key), scale, number, _name(curve))
     axes.set(xlabel="block", ylabel=f"{metric.short}, {_unit(metric.kind)}")
     legend(axes)
     return Labelled(figure, metric.label, "What the stream after each block answers. Bands are intervals.")
@@ -160,8 +150,7 @@ def _curves_figure(results: LayerResults, metric: wording.Metric) -> Labelled:
 def _residual_figure(results: LayerResults) -> Labelled:
     figure, axes = new_figure()
     for number, curve in enumerate(results.curves):
-        points = [(one.block, one.residuals.get("disagree")) for one in curve.layers]
-        _line(axes, points, number, _name(curve), 100.0)
+        line(axes, _known(curve, "residuals", "disagree"), 100.0, number, _name(curve))
     axes.set(xlabel="block", ylabel="disagree, %")
     legend(axes)
     return Labelled(
@@ -171,22 +160,7 @@ def _residual_figure(results: LayerResults) -> Labelled:
     )
 
 
-def _line(
-    axes: Any, points: list[tuple[int, Estimate | None]], number: int, label: str, scale: float
-) -> None:
-    known = [(x, e) for x, e in points if e is not None and wording.is_known(e)]
-    if not known:
-        return
-    look = style(number) | {"markersize": 3}
-    x = [block for block, _ in known]
-    low, high = (
-        [scale * end for end in ends] for ends in zip(*((e.low, e.high) for _, e in known), strict=True)
-    )
-    axes.fill_between(x, low, high, color=look["color"], alpha=0.14, linewidth=0)
-    axes.plot(x, [scale * e.value for _, e in known], label=label, clip_on=False, **look)
-
-
-def _drawn(figure: Labelled, number: int) -> dict[str, Any]:
-    # The only text that is not escaped: matplotlib's own SVG, in which it escaped the labels.
-    svg = Markup(canvas.svg(figure.figure, f"l{number}"))
-    return {"title": figure.title, "caption": figure.caption, "svg": svg}
+def _known(curve: LayerCurve, of: Literal["metrics", "residuals"], name: str) -> list[tuple[float, Estimate]]:
+    """Block and estimate where there is one."""
+    found = [(one.block, getattr(one, of).get(name)) for one in curve.layers]
+    return [(block, estimate) for block, estimate in found if wording.is_known(estimate)]

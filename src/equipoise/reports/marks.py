@@ -74,6 +74,16 @@ def band(
     axes.fill_between([x for x, _ in placed], low, high, color=color, alpha=opacity, linewidth=0)
 
 
+def line(axes: Axes, points: Sequence[tuple[float, Estimate]], scale: float, number: int, label: str) -> None:
+    """Many points as a line with small markers, and their intervals as a band; nothing for no points."""
+    if not points:
+        return
+    band(axes, points, scale, number, 1)
+    values = [scale * estimate.value for _, estimate in points]
+    look = style(number) | {"markersize": 3}
+    axes.plot([x for x, _ in points], values, label=label, clip_on=False, **look)
+
+
 def recommended(axes: Axes, point: tuple[float, float]) -> None:
     """The point that is recommended, whatever the page's dial shows."""
     axes.plot(

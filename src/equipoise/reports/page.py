@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
-
 from . import canvas, cards, comparison_plots, plots, readings, wording
 from .comparison import Comparison
 from .comparison_page import comparison_page
-from .curves import TaskView, task_views
+from .curves import TaskView, suite_views, task_views
 from .embedded import embedded
 from .flat import flat
 from .generations import side_by_side
-from .occupations import occupation_table, strata_table
-from .rendering import template
+from .occupations import bias_table, occupation_table, strata_table
+from .rendering import drawn, template
 from .results import Results
 from .side_effects import side_effects
+from .suite_cards import suite_card
 
 
 def render_page(results: Results | Mapping[str, Any]) -> str:
@@ -31,22 +30,25 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
     comparison = Comparison.of(typed)
     if comparison is not None:
         return _render_comparison(typed, comparison)
-    views = task_views(typed)
+    views, suites = task_views(typed), suite_views(typed)
     start = next((view.chosen_key for view in views if view.chosen_key), "base")
-    settings = readings.settings(views)
+    # Where suites alone were measured, the dial is theirs.
+    dialled = views or suites
+    settings = readings.settings(dialled)
     return template("report.html").render(
         **{**_common(typed), "facts": _facts(typed, cards.PLACED | cards.CARDED)},
         headlines=[wording.headline(typed, view) for view in views],
-        steered=any(view.curves for view in views),
+        steered=any(view.curves for view in dialled),
         advice=typed.recommendation,
         recommended=any(view.chosen is not None for view in views),
         checks=readings.checks(typed, views),
         settings=settings,
-        dials=readings.dials(views, start),
+        dials=readings.dials(dialled, start),
         start=start if any(setting.key == start for setting in settings) else "base",
         tasks=[_task(typed, view, number, start) for number, view in enumerate(views)],
         generations=[side_by_side(generation) for generation in typed.generations],
-        effects=side_effects(typed.extra.get("side_effects"), views),
+        suites=[suite_card(typed, view) for view in suites],
+        effects=side_effects(typed.extra.get("side_effects"), dialled),
         data_cards=[(view.task, cards.data_card(typed, view.task)) for view in views],
         text_card=cards.text_card(typed),
         method_cards=cards.method_cards(typed),
@@ -61,7 +63,7 @@ def _render_comparison(results: Results, comparison: Comparison) -> str:
         **_common(results),
         **comparison_page(results, comparison),
         task=_numbers(results, view),
-        figures=[_drawn(figure, f"c{number}", "") for number, figure in enumerate(figures)],
+        figures=[drawn(figure, f"c{number}") for number, figure in enumerate(figures)],
         settings=[
             (term if term == one.name else f"{one.name}, {term}", flat(facts))
             for one in comparison.mitigations
@@ -104,11 +106,11 @@ def _task(results: Results, view: TaskView, number: int, start: str) -> dict[str
             plots.kl_figure(view, budget),
         )
         figures = [figure for figure in made if figure is not None]
-    occupations, strata = occupation_table(view, start), strata_table(view, start)
-    tables = [table for table in (strata, occupations) if table is not None]
+    made_tables = (strata_table(view, start), occupation_table(view, start), bias_table(view, start))
+    tables = [table for table in made_tables if table is not None]
     return {
         **_numbers(results, view),
-        "figures": [_drawn(figure, f"t{number}f{i}", start) for i, figure in enumerate(figures)],
+        "figures": [drawn(figure, f"t{number}f{i}", start) for i, figure in enumerate(figures)],
         "leans": [(table, embedded(table.data)) for table in tables],
     }
 
@@ -122,22 +124,11 @@ def _numbers(results: Results, view: TaskView) -> dict[str, Any]:
         "name": view.task,
         "about": str(results.extra.get("tasks", {}).get(view.task, "")),
         "metrics": metrics,
+        "units": wording.units(metrics),
         "rows": [readings.row(run, view, metrics, key) for key, run in view.runs],
         "seeds": [readings.row(run, view, metrics) for run in by_seed] if len(results.seeds) > 1 else [],
         "baseline": view.base.baseline if view.base else None,
         "n": view.base.n if view.base else max((run.n for run in runs), default=0),
-    }
-
-
-def _drawn(labelled: plots.Labelled, prefix: str, start: str) -> dict[str, Any]:
-    # The only text that is not escaped here: matplotlib's own SVG, in which it escaped the labels.
-    picture = canvas.svg(labelled.figure, prefix, start)
-    named = f'<svg role="img" aria-labelledby="{prefix}-title"'
-    return {
-        "id": prefix,
-        "svg": Markup(picture.replace("<svg", named, 1)),
-        "title": labelled.title,
-        "caption": labelled.caption,
     }
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from markupsafe import Markup
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from ..analysis import LayerProbe
 from ..metrics import Estimate
-from . import canvas
 from .canvas import MUTED, new_figure, styled
 from .flat import flat
-from .marks import legend, style
+from .marks import legend, line
 from .plots import Labelled
 from .probes import CategoryProbes, ProbeResults
-from .rendering import template
+from .rendering import drawn, template
+from .terminal import plain_table
 
 _KINDS = {"out": "residual stream", "heads": "heads' outputs"}
 
@@ -56,18 +54,11 @@ def headline(results: ProbeResults) -> str:
 
 def probe_table(results: ProbeResults) -> Group:
     """One row a category; print it with a rich ``Console``."""
-    table = Table(
-        title=Text(f"probes: {results.model['name']}, {results.statements}"),
-        caption=Text(
-            "Accuracy in %. Cross-validated within groups that the held-out column never saw; the best of all sites is "
-            "picked on the former, so read the latter. Words: the same procedure on which words occur. "
-            f"Intervals hold {100 * results.level:g} % and resample whole groups."
-        ),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
+    table = plain_table(
+        f"probes: {results.model['name']}, {results.statements}",
+        "Accuracy in %. Cross-validated within groups that the held-out column never saw; the best of all sites is "
+        "picked on the former, so read the latter. Words: the same procedure on which words occur. "
+        f"Intervals hold {100 * results.level:g} % and resample whole groups.",
     )
     for name in ("category", "best site"):
         table.add_column(name, no_wrap=True)
@@ -98,16 +89,10 @@ def _range(estimate: Estimate) -> str:
 def layers_figure(category: CategoryProbes) -> Labelled:
     """Accuracy by block for each kind of site, with bands; the shuffled control dashed, the words' accuracy dotted."""
     figure, axes = new_figure()
-    for number, (kind, curve) in enumerate(_curves(category).items()):
-        x = [block for block, _ in curve]
-        look = style(number) | {"markersize": 3}
-        values, low, high = zip(
-            *((100 * e.value, 100 * e.low, 100 * e.high) for e in (one.accuracy for _, one in curve)),
-            strict=True,
-        )
-        axes.fill_between(x, low, high, color=look["color"], alpha=0.14, linewidth=0)
-        axes.plot(x, values, label=_KINDS.get(kind, kind), clip_on=False, **look)
-        shuffled = [100 * one.control.value for _, one in curve if one.control is not None]
+    for number, (kind, probes) in enumerate(_curves(category).items()):
+        x = [block for block, _ in probes]
+        line(axes, [(block, one.accuracy) for block, one in probes], 100, number, _KINDS.get(kind, kind))
+        shuffled = [100 * one.control.value for _, one in probes if one.control is not None]
         if len(shuffled) == len(x):
             label = "shuffled labels" if number == 0 else None
             axes.plot(x, shuffled, color=MUTED, linewidth=1, linestyle=(0, (4, 2)), label=label)
@@ -133,15 +118,11 @@ def _curves(category: CategoryProbes) -> dict[str, list[tuple[int, LayerProbe]]]
 
 
 def _category(one: CategoryProbes, number: int) -> dict[str, Any]:
-    figure = layers_figure(one)
     best = one.layer(one.best)
     cells = (best.accuracy, best.control, best.above_control, one.words, one.heldout, one.heldout_words)
     return {
         "name": one.category,
-        "title": figure.title,
-        "caption": figure.caption,
-        # The only text that is not escaped: matplotlib's own SVG, in which it escaped the labels.
-        "svg": Markup(canvas.svg(figure.figure, f"c{number}")),
+        "figure": drawn(layers_figure(one), f"c{number}"),
         "best": one.best,
         "steered": one.steered,
         "cells": [None if cell is None else (_percent(cell.value), _range(cell)) for cell in cells],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis import LayerProbe
-from ..files import write_atomic
+from ..files import json_text, write_atomic
 from ..metrics import Estimate
 
 SCHEMA = 1
@@ -117,5 +116,4 @@ class ProbeResults:
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the file whole or not at all; an existing one is replaced only with ``force``."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        return write_atomic(path, text + "\n", force=force)
+        return write_atomic(path, json_text(self.to_dict()), force=force)

@@ -91,8 +91,9 @@ def settings(views: Sequence[TaskView]) -> tuple[Setting, ...]:
     found = []
     for key, of_tasks in runs.items():
         first = next(iter(of_tasks.values()))
-        cells = tuple((task, _readings(by_task[task], run)) for task, run in of_tasks.items())
-        found.append(Setting(key, label_of(first), strength_of(first), cells))
+        cells = ((task, _readings(by_task[task], run)) for task, run in of_tasks.items())
+        told = tuple((task, numbers) for task, numbers in cells if numbers)
+        found.append(Setting(key, label_of(first), strength_of(first), told))
     return tuple(found)
 
 

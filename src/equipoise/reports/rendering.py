@@ -1,8 +1,13 @@
-"""The templates of the pages."""
+"""The templates of the pages, and figures as what they show."""
 
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from . import canvas
+from .plots import Labelled
 
 
 @cache
@@ -16,3 +21,16 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
     )
     return environment.get_template(name)
+
+
+def drawn(labelled: Labelled, prefix: str, active: str | None = None) -> dict[str, Any]:
+    """What the macro ``figure`` shows; see :func:`equipoise.reports.canvas.svg` for ``prefix`` and ``active``."""
+    picture = canvas.svg(labelled.figure, prefix, active)
+    named = f'<svg role="img" aria-labelledby="{prefix}-title"'
+    return {
+        "id": prefix,
+        # The only text that is not escaped: matplotlib's own SVG, in which it escaped the labels.
+        "svg": Markup(picture.replace("<svg", named, 1)),
+        "title": labelled.title,
+        "caption": labelled.caption,
+    }

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import write_atomic
+from ..files import json_text, write_atomic
 from ..metrics import Estimate
 from .checked import Node
 
@@ -25,15 +25,25 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Group:
-    """One group (occupation): the share of the stereotypical answer given an answer, and its number of items."""
+    """One group (occupation) and its number of items.
+
+    ``p_pro`` is the share of the stereotypical answer given an answer. Where outcomes are not pro and anti it is None;
+    then there is the group's ``bias`` (as per-occupation bias), and the share of every outcome given an answer.
+    """
 
     name: str
     p_pro: Estimate | None
     n: int
+    bias: Estimate | None = None
+    shares: Mapping[str, Estimate | None] = field(default_factory=dict)
 
     def to_dict(self) -> Json:
         """The entry in ``groups``."""
-        return {"name": self.name, "p_pro": write_estimate(self.p_pro), "n": self.n}
+        entry: Json = {"name": self.name, "p_pro": write_estimate(self.p_pro), "n": self.n}
+        if self.shares:
+            entry["bias"] = write_estimate(self.bias)
+            entry["shares"] = {outcome: write_estimate(share) for outcome, share in self.shares.items()}
+        return entry
 
 
 @dataclass(frozen=True)
@@ -216,8 +226,7 @@ class Results:
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the file whole or not at all; an existing one is replaced only with ``force``."""
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        return write_atomic(path, text + "\n", force=force)
+        return write_atomic(path, json_text(self.to_dict()), force=force)
 
 
 def _run(node: Node) -> Run:
@@ -228,14 +237,7 @@ def _run(node: Node) -> Run:
         strength=node.number_or_none("strength"),
         n=count,
         metrics=_estimates(node.mapping("metrics"), count),
-        groups=tuple(
-            Group(
-                item.take("name", str),
-                read_estimate(item.optional("p_pro"), item.count("n")),
-                item.count("n"),
-            )
-            for item in node.items("groups", required=False)
-        ),
+        groups=tuple(_group(item) for item in node.items("groups", required=False)),
         split=node.text("split") or "heldout",
         file=node.text("file"),
         keep=node.number_or_none("keep"),
@@ -243,6 +245,17 @@ def _run(node: Node) -> Run:
         changes=_estimates(node.mapping("changes", required=False), count),
         baseline=node.text("baseline"),
         extra=node.rest(),
+    )
+
+
+def _group(node: Node) -> Group:
+    count = node.count("n")
+    return Group(
+        node.take("name", str),
+        read_estimate(node.optional("p_pro"), count),
+        count,
+        read_estimate(node.optional("bias"), count),
+        _estimates(node.mapping("shares", required=False), count),
     )
 
 

@@ -10,6 +10,7 @@ from ..metrics import Estimate
 from . import wording
 from .curves import label_of
 from .results import Results, Run
+from .terminal import plain_table
 
 
 def suite_tables(results: Results) -> list[Table | Padding]:
@@ -36,14 +37,9 @@ def _strength(run: Run) -> float:
 
 
 def _table(base: Run, last: Run | None, results: Results) -> Table:
-    table = Table(
-        title=Text(f"{base.task}: {wording.model_name(results)}"),
-        caption=Text(f"{base.n} items; intervals hold {100 * results.level:g} %."),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
+    table = plain_table(
+        f"{base.task}: {wording.model_name(results)}",
+        f"{base.n} items; intervals hold {100 * results.level:g} %.",
     )
     table.add_column("metric", overflow="fold")
     table.add_column("base", justify="right")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
@@ -13,6 +15,7 @@ from .curves import TaskView, label_of, task_views
 from .readings import strength_of
 from .results import Results, Run
 from .suite_tables import suite_tables
+from .terminal import plain_table
 
 # What a terminal has room for; the page shows everything.
 _COLUMNS = (
@@ -42,15 +45,7 @@ def _table(results: Results, view: TaskView) -> Table:
     """One row a strength; under each number, dimmed, its interval. Unmeasured columns are left out."""
     runs = view.runs
     metrics = [metric for metric in wording.metrics_in(run for _, run in runs) if metric.key in _COLUMNS]
-    table = Table(
-        title=Text(f"{view.task}: {wording.model_name(results)}"),
-        caption=Text(_caption(results, view)),
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1),
-    )
+    table = plain_table(f"{view.task}: {wording.model_name(results)}", _caption(results, view, metrics))
     several = len(view.curves) > 1
     if several:
         table.add_column("mitigation", overflow="fold")
@@ -88,9 +83,9 @@ def _cell(estimate: Estimate | None, kind: wording.Kind) -> Text:
     return text
 
 
-def _caption(results: Results, view: TaskView) -> str:
+def _caption(results: Results, view: TaskView, metrics: Sequence[wording.Metric]) -> str:
     base = view.base or (view.runs[0][1] if view.runs else None)
-    notes = ["Bias and gap in points, accuracy and abstention in %, KL in nats a token."]
+    notes = [f"{wording.units(metrics)}."]
     trivial = None if base is None else base.metrics.get("trivial_accuracy")
     if base is not None and trivial is not None and wording.is_known(trivial):
         name = f" ({base.baseline})" if base.baseline else ""

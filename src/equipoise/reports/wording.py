@@ -122,6 +122,17 @@ def metrics_in(runs: Iterable[Run]) -> tuple[Metric, ...]:
     return (*(known for known in METRICS if known.key in measured), *others)
 
 
+def units(metrics: Iterable[Metric]) -> str:
+    """What the numbers of a table of ``metrics`` are in, as a sentence without its stop."""
+    fair = any(one.key == "fairness" for one in metrics)
+    return (
+        "Bias in points, answers in the fair class, accuracy and abstention in %, KL in nats: of {½, ½} an answer, "
+        "otherwise a token"
+        if fair
+        else "Bias and gap in points, accuracy and abstention in %, KL in nats a token"
+    )
+
+
 def is_known(estimate: Estimate | None) -> bool:
     """Whether there is a number."""
     return estimate is not None and not math.isnan(estimate.value)

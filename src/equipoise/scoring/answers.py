@@ -15,7 +15,7 @@ from ..models import LoadedModel, causal_mask, hidden_of
 from ..tasks import Item
 from .batching import MAX_ROWS, MAX_TOKENS, AnswerBatch, answer_batches
 from .encoding import EncodedItem, encode
-from .journal import Journal, finite, infinite
+from .journal import Journal, Part, finite, infinite
 from .memory import memory
 from .whole import continue_whole, run_whole
 
@@ -59,7 +59,7 @@ def score_options(
     share_prefixes: bool = True,
     max_rows: int = MAX_ROWS,
     max_tokens: int = MAX_TOKENS,
-    journal: Journal | None = None,
+    journal: Journal | Part | None = None,
 ) -> OptionScores:
     """Score every option of every item, without gradients.
 

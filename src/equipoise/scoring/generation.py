@@ -15,6 +15,7 @@ from ..models import LoadedModel, speaker
 from ..tasks import PLACEHOLDER, Picture, Prompt, placeholders
 from .encoding import prompt_inputs
 from .features import Row, image_features
+from .journal import Journal
 from .memory import memory
 from .sight import Sight
 
@@ -52,6 +53,7 @@ def generate(
     seed: int = 0,
     batch_rows: int = 32,
     images: Sequence[Sequence[Picture]] | None = None,
+    journal: Journal | None = None,
 ) -> list[str]:
     """Continue every prompt with whatever steers now; returns the new text alone.
 
@@ -62,6 +64,8 @@ def generate(
         temperature: 0 (the default) is greedy; otherwise sampled from the whole vocabulary at this temperature.
         seed: decides the samples; the global generators are left as they were.
         batch_rows: prompts at a time, sorted by length and padded on the left.
+        journal: of these very prompts and as many new tokens, continued greedily by this model with what steers it now;
+            see :func:`equipoise.scoring.score_options`.
 
     Raises InputError for a prompt without a token, or with more or fewer places for images than images.
     """
@@ -86,6 +90,7 @@ def generate(
         seed=seed,
         batch_rows=batch_rows,
         sights=[sight for _, sight in rows],
+        journal=journal,
     )
     return [str(loaded.tokenizer.decode(new, skip_special_tokens=True)) for new in found]
 
@@ -100,6 +105,7 @@ def generate_ids(
     batch_rows: int = 32,
     sights: Sequence[Sight | None] | None = None,
     before_step: BeforeStep | None = None,
+    journal: Journal | None = None,
 ) -> list[list[int]]:
     """As :func:`generate`, from tokens to tokens: up to and with the end token, without padding after it.
 
@@ -112,6 +118,8 @@ def generate_ids(
     were computed: a strength that it sets acts on the tokens of that pass and later ones. It reads text alone: with
     images it raises InputError.
     """
+    if journal is not None and temperature > 0:
+        raise ValueError("what is drawn depends on what was drawn before: only greedy text can be kept")
     seen = sights if sights is not None else [None] * len(prompts)
     if before_step is not None and any(sight is not None for sight in seen):
         raise InputError(
@@ -128,12 +136,19 @@ def generate_ids(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         for index in _batches(order, kinds, batch_rows):
+            known = None if journal is None else journal.get(index)
+            if known is not None:
+                for i, entry in zip(index, known, strict=True):
+                    answers[i] = list(entry["new"])
+                continue
             rows = [(prompts[i], seen[i]) for i in index]
             with _before_each_pass(loaded, index, [len(row) for row, _ in rows], before_step):
                 found = _continue(loaded, rows, max_new_tokens, temperature)
             for i, new in zip(index, found, strict=True):
                 stop = next((place for place, token in enumerate(new) if token in ends), len(new) - 1)
                 answers[i] = new[: stop + 1]
+            if journal is not None:
+                journal.add({i: {"new": answers[i]} for i in index})
     return answers
 
 

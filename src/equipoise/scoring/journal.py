@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ class Journal:
         if not self._tally["failed"]:
             self._append(("\n".join(lines) + "\n").encode())
 
+    def part(self, numbers: Sequence[int]) -> Part:
+        """The entries of some numbers, for what counts them from 0."""
+        return Part(self, tuple(numbers))
+
     def _append(self, content: bytes) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +112,22 @@ class Journal:
                 InputWarning,
                 stacklevel=2,
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of a journal's entries: its number k is ``numbers[k]`` there."""
+
+    whole: Journal
+    numbers: tuple[int, ...]
+
+    def get(self, numbers: Sequence[int]) -> list[Row] | None:
+        """See :meth:`Journal.get`."""
+        return self.whole.get([self.numbers[number] for number in numbers])
+
+    def add(self, rows: Mapping[int, Row]) -> None:
+        """See :meth:`Journal.add`."""
+        self.whole.add({self.numbers[number]: row for number, row in rows.items()})
 
 
 def finite(values: Iterable[float]) -> list[float | None]:

@@ -44,13 +44,12 @@ def marked_text(loaded: LoadedModel, prompt: Prompt) -> str:
 
 def mark(loaded: LoadedModel) -> str:
     """What the processor replaces by an image's tokens. Raises InputError for a model without images."""
-    processor = loaded.processor
-    if processor is None or not hasattr(processor, "image_processor"):
+    if not loaded.takes_images:
         raise InputError(
             f"{loaded.name} takes no images (it has no processor): use a vision-language model, loaded with its"
             " processor, or items of text alone"
         )
-    found = getattr(processor, "image_token", None)
+    found = getattr(loaded.processor, "image_token", None)
     if found is None:
         raise InputError(f"the processor of {loaded.name} names no image_token: set processor.image_token")
     return str(getattr(found, "content", found))

@@ -12,6 +12,7 @@ from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
 from .answers import head_logprobs, run_backbone
 from .encoding import document_start, plain_ids
+from .journal import Journal
 
 # A full vocabulary of log-probabilities a token bounds how many are scored at a time.
 _HEAD_TOKENS = 512
@@ -39,6 +40,7 @@ def rolling_nll(
     length: int = 1024,
     rows: int = 4,
     before: Sequence[int] = (),
+    journal: Journal | None = None,
 ) -> NDArray[np.float64]:
     """Negative log-likelihood [n] of each text, nats, all its tokens included.
 
@@ -48,6 +50,8 @@ def rolling_nll(
         length: tokens of a window.
         rows: windows at a time.
         before: tokens that every window follows (an instruction).
+        journal: of these very texts, read in these windows by this model with what steers it now; see
+            :func:`equipoise.scoring.score_options`.
 
     Raises :class:`InputError` for a tokenizer that has no token to begin a text with.
     """
@@ -66,7 +70,15 @@ def rolling_nll(
     with torch.inference_mode(), answers_start(loaded, 0):
         for place in range(0, len(parts), rows):
             chunk = parts[place : place + rows]
-            for (number, _, _), value in zip(chunk, _chunk(loaded, chunk, list(before)), strict=True):
+            numbers = range(place, place + len(chunk))
+            known = None if journal is None else journal.get(numbers)
+            if known is not None:
+                values = [float(entry["nll"]) for entry in known]
+            else:
+                values = _chunk(loaded, chunk, list(before))
+                if journal is not None:
+                    journal.add({n: {"nll": value} for n, value in zip(numbers, values, strict=True)})
+            for (number, _, _), value in zip(chunk, values, strict=True):
                 total[number] += value
     return total
 

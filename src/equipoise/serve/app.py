@@ -42,7 +42,7 @@ def make_app(
     """
     started = int(time.time())
     if most_bytes is None:
-        most_bytes = MOST_BYTES_WITH_IMAGES if engine.takes_images else MOST_BYTES
+        most_bytes = MOST_BYTES_WITH_IMAGES if engine.loaded.takes_images else MOST_BYTES
     server = _Server(engine, name, strength, most_new, most_bytes)
 
     async def models(request: Request) -> Response:
@@ -152,7 +152,7 @@ class _Server:
             names=list(self._engine.interventions),
             default=self._strength,
             most=self._most_new,
-            takes_images=self._engine.takes_images,
+            takes_images=self._engine.loaded.takes_images,
         )
         answers: list[_Answer] = []
         try:

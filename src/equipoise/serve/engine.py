@@ -92,11 +92,6 @@ class Engine:
             self._thread = None
 
     @property
-    def takes_images(self) -> bool:
-        """Whether prompts may have images."""
-        return hasattr(self.loaded.processor, "image_processor")
-
-    @property
     def alive(self) -> bool:
         """Whether it works."""
         return self._thread is not None and self._thread.is_alive()

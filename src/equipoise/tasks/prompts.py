@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .image import Picture
 from .item import Prompt
 
 if TYPE_CHECKING:
@@ -22,12 +23,14 @@ class FreeTextItem:
         prompt: plain text or chat messages, as in :class:`~equipoise.tasks.Item`.
         group: what the prompt is about; whole groups are held out.
         metadata: handed to the reward beside the completion, as JSON values.
+        images: those that the prompt shows, where it says ``<image>``.
     """
 
     id: str
     prompt: Prompt
     group: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[Picture, ...] = ()
 
     def __hash__(self) -> int:
         return hash((self.id, self.group))

@@ -4,32 +4,80 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..files import read_text
-from .image import PLACEHOLDER, Picture, pictures
-from .item import Item, Prompt
+from ..metrics import Table, mean_of, vqa_accuracy
+from .image import PLACEHOLDER, pictures
+from .item import Item
+from .multiple_choice import MultipleChoice
+from .prompts import FreeTextItem
+from .suite import FreeSuite, Reading, Readings
 
 _VQA_PROMPT = f"{PLACEHOLDER}\n{{question}}\nAnswer with a single word or a short phrase."
 _MMMU_PROMPT = "{question}\n{options}\nAnswer with the letter of the right option."
 _MMMU_IMAGE = re.compile(r"<image (\d)>")
 LETTERS = "ABCDEFGHIJ"
+NEW_TOKENS = 8
+"""Of an open answer."""
 
 
-@dataclass(frozen=True)
-class OpenQuestion:
-    """A question answered freely, and the humans' answers; ``group`` is what resembles it (its image)."""
+class OpenQuestion(FreeTextItem):
+    """A question answered freely, with the humans' answers; ``group`` is what resembles it (its image)."""
 
-    id: str
-    prompt: Prompt
-    images: tuple[Picture, ...]
-    humans: tuple[str, ...]
-    group: str
+    @property
+    def humans(self) -> tuple[str, ...]:
+        """What people answered."""
+        return tuple(self.metadata["humans"])
+
+
+class VQA(FreeSuite):
+    """VQAv2 as a suite: greedy short answers, judged by its own accuracy; see :func:`load_questions` for the folder."""
+
+    name = "vqa"
+    about = "VQAv2: questions about photographs, answered freely; accuracy is the set's own, by ten people's answers."
+    new_tokens = NEW_TOKENS
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._questions = load_questions(f"vqa:{os.fspath(path)}")[1]
+
+    def prompts(self) -> Sequence[FreeTextItem]:
+        """Every question whose image is there."""
+        return [one for one in self._questions if isinstance(one, OpenQuestion)]
+
+    def completion_readings(self, prompts: Sequence[FreeTextItem], completions: Sequence[str]) -> Readings:
+        """``accuracy``, and the rate of empty answers; images are the clusters."""
+        said = [first_line(text) for text in completions]
+        right = [vqa_accuracy(text, one.metadata["humans"]) for text, one in zip(said, prompts, strict=True)]
+        table = Table(
+            {"accuracy": right, "empty": [not text for text in said]}, [(one.group,) for one in prompts]
+        )
+        return {
+            "accuracy": Reading(mean_of("accuracy", share=False), table),
+            "empty_rate": Reading(mean_of("empty"), table),
+        }
+
+
+class MMMU(MultipleChoice):
+    """MMMU as a suite: multiple-choice questions, subjects as clusters; see :func:`load_questions` for the files."""
+
+    name = "mmmu"
+    about = "MMMU: multiple-choice questions of college subjects with images."
+    letters = True
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        super().__init__(one for one in load_questions(f"mmmu:{os.fspath(path)}")[1] if isinstance(one, Item))
+
+
+def first_line(answer: str) -> str:
+    """What counts of a generated answer."""
+    return answer.strip().split("\n")[0]
 
 
 def load_questions(spec: str) -> tuple[str, list[OpenQuestion] | list[Item]]:
@@ -73,7 +121,7 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
             raise InputError(f"{place} has no answers")
         shown = pictures([images[one["image_id"]]])
         prompt = ({"role": "user", "content": text},)
-        yield OpenQuestion(str(_key(one)), prompt, shown, humans, str(one["image_id"]))
+        yield OpenQuestion(str(_key(one)), prompt, str(one["image_id"]), {"humans": list(humans)}, shown)
 
 
 def _key(one: Any) -> Any:
@@ -142,6 +190,6 @@ def _choice(file: Path, row: Mapping[str, Any]) -> Item:
         part="unambiguous",
         answer=answer,
         groups=(file.parent.name if file.parent.name else file.stem,),
-        template="mmmu",
+        template=str(row.get("id")),
         images=tuple(shown),
     )

@@ -15,6 +15,7 @@ from .multiple_choice import ARC, MMLU, PIQA
 from .occupation_pairs import OccupationPairs
 from .prompts import PromptTask, Toxicity
 from .pronouns import LabourPronouns, Pronouns
+from .questions import MMMU, VQA
 from .stereoset import StereoSet
 from .suite import Suite
 from .synthbias import SynthBias
@@ -68,6 +69,8 @@ _SUITES: dict[str, _SuiteFrom] = {
     "mmlu": _SuiteFrom(MMLU, "the folder with dev and test (or val)"),
     "arc": _SuiteFrom(ARC, "a .jsonl or CSV file of questions"),
     "piqa": _SuiteFrom(PIQA, "the folder with valid.jsonl and valid-labels.lst"),
+    "vqa": _SuiteFrom(VQA, "the folder with VQAv2's questions, annotations and images of one split"),
+    "mmmu": _SuiteFrom(MMMU, "a parquet file of MMMU, or a folder of them"),
     "wikitext": _SuiteFrom(WikiText, "a WikiText file"),
 }
 

@@ -159,6 +159,8 @@ def audit(
         for contender in contenders:
             for one, _ in contender.distinct():
                 one.check(loaded)
+        for suite in suites:
+            suite.check(loaded)
         asked = tuple(Asked.of(loaded, part_of_task) for part_of_task in heldout)
         shown = texts if guarantee is None else texts[::2]
         plain = PlainText.of(loaded, shown, passages=passages, length=LENGTH)
@@ -172,7 +174,7 @@ def audit(
         tasks_done = 0.85 if not suites else 0.4 if heldout else 0.02
         with ledger.part("measuring"):
             measured = _measure(subject, settings, ledger, part(progress, 0.02, tasks_done))
-            readings = ask_suites(subject, settings, suites, _kept, part(progress, tasks_done, 0.85))
+            readings = ask_suites(subject, settings, suites, _kept, ledger, part(progress, tasks_done, 0.85))
         with ledger.part("intervals"):
             runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.9))
             of_suites = suite_runs(subject, readings, suites, level, part(progress, 0.9, 0.95))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import write_atomic
-from ..methods import Temperature
+from ..files import json_text, write_atomic
 from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import ChoiceScores, choice_scores
 from ..models import LoadedModel, load
@@ -139,9 +137,9 @@ def choices(
     loaded = load(source, dtype=dtype, device=device)
     if found is not None:
         found.check(loaded)
-        if score == "paper" and isinstance(found, Temperature):
+        if score == "paper" and found.adjusts:
             raise InputError(
-                "the score paper reads logits, which a temperature of options doesn't touch: leave it out"
+                f"the score paper reads logits, and {found.method} changes only options' probabilities: leave it out"
             )
     progress(0.0, "reading the questions")
     items = [asked.items(seed) for seed in wanted]
@@ -175,7 +173,7 @@ def choices(
         tuple(rows),
     )
     if target is not None:
-        write_atomic(target, json.dumps(results.to_dict(), indent=1, ensure_ascii=False) + "\n", force=force)
+        write_atomic(target, json_text(results.to_dict()), force=force)
     progress(1.0, "done")
     return results
 

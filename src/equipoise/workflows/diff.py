@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -13,10 +12,10 @@ from scipy import stats
 
 from .. import metrics
 from ..errors import InputError
-from ..files import write_atomic
+from ..files import json_text, write_atomic
 from ..metrics import Bootstrap, Estimate, TooFewClusters
-from ..reports import Diff, Difference, Pair, Pairing, Results, Run, render_diff
-from ..reports.curves import TaskView, label_of, task_views
+from ..reports import Diff, Difference, Group, Pair, Pairing, Results, Run, render_diff
+from ..reports.curves import TaskView, label_of, suite_views, task_views
 from ..reports.wording import is_known, strength
 from ..versions import equipoise_version
 from .estimates import Intervals, Measured
@@ -44,8 +43,8 @@ def diff(
     mitigations were measured, those of one name. With ``scores.jsonl`` beside both results, differences are paired by
     item: whole occupations and templates are resampled as for all intervals, on the same draws for both, and the
     test of no difference is the interval's (it rejects at α where the interval of level 1 − α excludes 0). Without
-    it, bias is paired by occupation with Student's t-test; other metrics are subtracted with the intervals added in
-    quadrature, which is too wide where the two agree.
+    it, bias is paired by occupation with Student's t-test; other metrics, and always those of public suites, are
+    subtracted with the intervals added in quadrature, which is too wide where the two agree.
 
     Args:
         a, b: folders with a ``results.json``, or such files.
@@ -75,6 +74,8 @@ def diff(
         notes.append(
             "KL and perplexity are left out: they were measured on other text, or by another tokenizer."
         )
+    if any(run.extra.get("suite") for one, _ in tasks for _, run in one.runs):
+        notes.append("Of public suites items aren't kept: their figures are subtracted as if independent.")
     level = min(first.level, second.level)
     pairs = []
     for one, other in tasks:
@@ -92,8 +93,8 @@ def diff(
         equipoise_version(),
     )
     if target is not None:
-        text = json.dumps(result.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomic(target, text if target.suffix == ".json" else render_diff(result), force=force)
+        text = json_text(result.to_dict()) if target.suffix == ".json" else render_diff(result)
+        write_atomic(target, text, force=force)
     return result
 
 
@@ -104,7 +105,9 @@ def _file(given: str | os.PathLike[str]) -> Path:
 
 def _same_tasks(files: tuple[Path, Path], first: Results, second: Results) -> list[tuple[TaskView, TaskView]]:
     """The tasks of both, or one line that says why they can't be compared."""
-    ours, theirs = ({view.task: view for view in task_views(one)} for one in (first, second))
+    ours, theirs = (
+        {view.task: view for view in (*task_views(one), *suite_views(one))} for one in (first, second)
+    )
     shared = [task for task in ours if task in theirs]
     if not shared:
         raise InputError(
@@ -163,7 +166,8 @@ def _label(run: Run) -> str:
 
 def _pair(scores: tuple[ItemScores, ItemScores] | None, task: str, a: Run, b: Run) -> _Paired | None:
     """The items' answers behind two runs; None where one of them is not at hand, or they are too few."""
-    if scores is None or scores[0].items(task) != scores[1].items(task):
+    # Of suites a file has the figures alone.
+    if scores is None or a.extra.get("suite") or scores[0].items(task) != scores[1].items(task):
         return None
     found = []
     for one, run in zip(scores, (a, b), strict=True):
@@ -247,8 +251,7 @@ def _smallest(rejects: Callable[[float], bool]) -> float | None:
 def _by_occupation(a: Run, b: Run, level: float) -> tuple[Estimate, float | None] | None:
     """The mean over occupations of how far the lean moved, with Student's t; None for fewer than five of them."""
     leans = [
-        {group.name: abs(2 * group.p_pro.value - 1) for group in run.groups if group.p_pro is not None}
-        for run in (a, b)
+        {group.name: bias for group in run.groups if (bias := _bias_of(group)) is not None} for run in (a, b)
     ]
     names = [name for name in leans[0] if name in leans[1]]
     if len(names) < metrics.intervals.MIN_GROUPS:
@@ -260,6 +263,12 @@ def _by_occupation(a: Run, b: Run, level: float) -> tuple[Estimate, float | None
     reach = float(stats.t.ppf((1 + level) / 2, len(moved) - 1)) * error
     p = float(2 * stats.t.sf(abs(value) / error, len(moved) - 1))
     return Estimate(value, value - reach, value + reach, len(moved)), p
+
+
+def _bias_of(group: Group) -> float | None:
+    if group.p_pro is not None:
+        return abs(2 * group.p_pro.value - 1)
+    return None if group.bias is None else group.bias.value
 
 
 def _apart(a: Estimate, b: Estimate) -> Estimate:

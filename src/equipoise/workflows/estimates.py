@@ -109,11 +109,18 @@ class Intervals:
         return self.answers.difference(metrics.per_occupation_bias, now.responses, before.responses)
 
     def groups(self, now: Measured) -> tuple[Group, ...]:
-        """P(pro | an answer) of every group; none for tasks whose outcomes are not pro and anti."""
-        if not _two_way(now):
-            return ()
-        shares = self.answers.group_shares(now.responses, "pro")
-        return tuple(Group(name, share, share.n) for name, share in shares.items())
+        """P(pro | an answer) of every group; where outcomes are others, its bias and the share of each of them."""
+        if _two_way(now):
+            shares = self.answers.group_shares(now.responses, "pro")
+            return tuple(Group(name, share, share.n) for name, share in shares.items())
+        outcomes = {
+            outcome: self.answers.group_shares(now.responses, outcome)
+            for outcome in now.responses[0].outcomes
+        }
+        return tuple(
+            Group(name, None, bias.n, bias, {outcome: of[name] for outcome, of in outcomes.items()})
+            for name, bias in self.answers.group_biases(now.responses).items()
+        )
 
     def strata(self, now: Measured, strata: Mapping[str, str]) -> Estimates:
         """The stereotype gap within each stratum of the groups: of items with one group, in strata of enough groups.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from ..export import (
     save_ln_tuning,
     steered_reference,
 )
-from ..files import refuse_full, whole_folder
+from ..files import json_text, refuse_full, whole_folder
 from ..models import LoadedModel, load
 from ..reports import Results, Run
 from ..scoring import prompt_ids
@@ -213,7 +212,7 @@ def report(merged: Merged, parity: Parity, gguf: dict[str, Any] | None = None) -
         "parity": parity.to_json(),
         "gguf": gguf,
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(content)
 
 
 def measured(results: str | os.PathLike[str] | Results, strength: float) -> list[Effect]:

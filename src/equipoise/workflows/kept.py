@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..interventions import InjectedToken
-from ..methods.mitigation import Mitigation, digest
+from ..methods.mitigation import Mitigation
 from ..models import LoadedModel, cache_folder, weights_digest
 from ..scoring import EncodedItem, Journal
 from ..tasks import Item, fingerprint
@@ -67,8 +67,8 @@ class Kept:
     def journal(
         self, kind: Kind, data: str, mitigation: Mitigation | None = None, strength: float = 0.0
     ) -> Journal | None:
-        """The journal of one measurement; None where it can't be told by what steers (a mitigation of another's)."""
-        acting = digest(mitigation) if mitigation is not None and strength else ""
+        """The journal of one measurement; None where what steers has no name (:attr:`Mitigation.digest`)."""
+        acting = mitigation.digest if mitigation is not None and strength else ""
         if acting is None:
             return None
         facts = {

@@ -29,7 +29,11 @@ def sampled(
     steered = subject.contenders[0].mitigations[seed] if strength else None
     encoded = [subject.asked[0].encoded[first.items.index(item)] for item in chosen]
     journal = Acting(ledger, steered, strength).journal(
-        "generations", lambda: f"{data_of(chosen, encoded)} {NEW_TOKENS} {TEMPERATURE} {seed}"
+        "generations",
+        # What steers may leave the model alone (a temperature of answers): then both texts are the base model's.
+        lambda: (
+            f"{data_of(chosen, encoded)} {NEW_TOKENS} {TEMPERATURE} {seed}" + (" beside" if steered else "")
+        ),
     )
     known = None if journal is None else journal.get(range(len(chosen)))
     if known is not None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import refuse_existing, write_atomic
+from ..files import json_text, refuse_existing, write_atomic
 from ..interventions import InjectedToken, Intervention, attach
 from ..methods import biasgym
 from ..metrics import Bootstrap, Estimate, Shares, TooFewClusters, mean_share
@@ -111,8 +111,7 @@ def scope(
         content = to_json(loaded, found_tokens, chosen, result, command)
         page = render_heads(content)
         intervention.save(target, force=force)
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        for path, payload in zip(beside, (text, page), strict=True):
+        for path, payload in zip(beside, (json_text(content), page), strict=True):
             write_atomic(path, payload, force=force)
     progress(1.0, "done")
     return result

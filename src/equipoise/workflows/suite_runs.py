@@ -9,6 +9,7 @@ import numpy as np
 from ..methods.mitigation import Mitigation
 from ..reports import Run
 from ..tasks import Readings
+from .ledger import Ledger
 from .progress import Report
 from .runs import BASE, Setting, Subject
 from .suites import SuiteIntervals, SuiteQuestions
@@ -22,9 +23,13 @@ def ask_suites(
     settings: Sequence[Setting],
     suites: Sequence[SuiteQuestions],
     kept: Callable[[Mitigation, Setting], Mitigation],
+    ledger: Ledger,
     report: Report,
 ) -> Asked:
-    """Every suite at every setting, the base model first; ``kept`` gives a mitigation as the setting wants it."""
+    """Every suite at every setting, the base model first; ``kept`` gives a mitigation as the setting wants it.
+
+    ``ledger`` says where answers are kept.
+    """
     if not suites:
         return {}
     loaded, seeds = subject.loaded, subject.seeds
@@ -39,7 +44,7 @@ def ask_suites(
     base = []
     for suite in suites:
         step(suite, 0.0)
-        base.append([suite.ask(loaded)] * len(seeds))
+        base.append([suite.ask(loaded, ledger=ledger)] * len(seeds))
     found: dict[Setting, Sequence[Sequence[Readings]]] = {BASE: base}
     for setting in settings:
         by_suite: list[dict[int, Readings]] = [{} for _ in suites]
@@ -48,7 +53,7 @@ def ask_suites(
             with one.attach(loaded, setting.strength):
                 for suite, of_seed in zip(suites, by_suite, strict=True):
                     step(suite, setting.strength)
-                    of_seed |= dict.fromkeys(own, suite.ask(loaded, one, setting.strength))
+                    of_seed |= dict.fromkeys(own, suite.ask(loaded, one, setting.strength, ledger))
         found[setting] = [[of_seed[seed] for seed in seeds] for of_seed in by_suite]
     return found
 

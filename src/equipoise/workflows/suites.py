@@ -12,10 +12,22 @@ from ..errors import InputError
 from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import Bootstrap, Estimate, TooFewClusters
 from ..models import LoadedModel
-from ..scoring import OptionScores, encode_all, generate, rolling_nll, score_options
-from ..scoring.encoding import EncodedItem, plain_ids
+from ..scoring import (
+    EncodedItem,
+    Journal,
+    OptionScores,
+    encode_all,
+    generate,
+    plain_ids,
+    prompt_ids,
+    rolling_nll,
+    score_options,
+)
 from ..tasks import ClosedSuite, Document, Evidence, FreeSuite, Item, Readings, Suite, TextSuite, fingerprint
 from ..tasks.prompts import FreeTextItem
+from .kept import Kind, data_of
+from .ledger import Ledger
+from .measure import Acting
 
 # Answers of several tokens need the whole vocabulary at each of them: what bounds memory.
 _OPTION_TOKENS = 512
@@ -37,18 +49,39 @@ class SuiteQuestions:
             raise InputError(f"task {suite.name!r}: there is nothing to ask")
         return cls(suite, drawn)
 
+    def check(self, loaded: LoadedModel) -> None:
+        """Raise :class:`InputError` for questions about images that the model can't see."""
+        if not loaded.takes_images and any(getattr(one, "images", ()) for one in self.drawn):
+            raise InputError(
+                f"task {self.suite.name!r} asks about images, and {loaded.name} takes none: use a vision-language model"
+            )
+
     @property
     def data(self) -> str:
         """A hash of what is asked."""
         if isinstance(self.suite, ClosedSuite):
             return f"sha256:{fingerprint(self.drawn)}"  # type: ignore[arg-type]
-        return f"sha256:{sha256(repr(list(self.drawn)).encode()).hexdigest()}"
+        images = [
+            [image.digest for image in one.images] for one in self.drawn if isinstance(one, FreeTextItem)
+        ]
+        return f"sha256:{_digest(list(self.drawn), *([images] if any(images) else []))}"
 
     def ask(
-        self, loaded: LoadedModel, mitigation: Mitigation | None = None, strength: float = 0.0
+        self,
+        loaded: LoadedModel,
+        mitigation: Mitigation | None = None,
+        strength: float = 0.0,
+        ledger: Ledger | None = None,
     ) -> Readings:
-        """The suite's readings while ``mitigation`` is attached; it rewrites prompts and adjusts scores, too."""
+        """The suite's readings while ``mitigation`` is attached; it rewrites prompts and adjusts scores, too.
+
+        ``ledger`` says where what is measured is kept, None that it isn't.
+        """
         suite, drawn = self.suite, self.drawn
+
+        def journal(kind: Kind, data: Callable[[], str]) -> Journal | None:
+            return None if ledger is None else Acting(ledger, mitigation, strength).journal(kind, data)
+
         if isinstance(suite, ClosedSuite):
             items: Sequence[Item] = drawn  # type: ignore[assignment]
             asked = items if mitigation is None else rewritten(mitigation, items, strength)
@@ -59,27 +92,44 @@ class SuiteQuestions:
                     return scores
                 return mitigation.adjust(scores, [asked[row] for row in rows], strength)
 
-            return suite.readings(items, evidence(loaded, encoded, adjusted))
+            kept = journal("answers", lambda: f"{data_of(asked, encoded)} in chunks")
+            return suite.readings(items, evidence(loaded, encoded, adjusted, kept))
         if isinstance(suite, TextSuite):
             documents: Sequence[Document] = drawn  # type: ignore[assignment]
             before = "" if mitigation is None else str(mitigation.rewrite("", strength))
             opening = plain_ids(loaded.tokenizer, before) if before else []
-            nll = rolling_nll(loaded, [document.text for document in documents], before=opening)
+            whole = [document.text for document in documents]
+            kept = journal(
+                "text", lambda: _digest([plain_ids(loaded.tokenizer, text) for text in whole], opening)
+            )
+            nll = rolling_nll(loaded, whole, before=opening, journal=kept)
             return suite.text_readings(documents, nll)
         assert isinstance(suite, FreeSuite)
         prompts: Sequence[FreeTextItem] = drawn  # type: ignore[assignment]
         texts = [p.prompt if mitigation is None else mitigation.rewrite(p.prompt, strength) for p in prompts]
-        return suite.completion_readings(prompts, generate(loaded, texts, max_new_tokens=suite.new_tokens))
+        kept = journal(
+            "generations",
+            lambda: _digest(self.data, [prompt_ids(loaded, text) for text in texts], suite.new_tokens),
+        )
+        said = generate(
+            loaded,
+            texts,
+            images=[prompt.images for prompt in prompts],
+            max_new_tokens=suite.new_tokens,
+            journal=kept,
+        )
+        return suite.completion_readings(prompts, said)
 
 
 def evidence(
     loaded: LoadedModel,
     encoded: Sequence[EncodedItem],
     adjusted: Callable[[OptionScores, Sequence[int]], OptionScores] = lambda scores, rows: scores,
+    journal: Journal | None = None,
 ) -> Evidence:
     """What the model gives for encoded items, in batches that bound the tokens of answers.
 
-    ``adjusted`` has the last word on the scores of the items at ``rows``.
+    ``adjusted`` has the last word on the scores of the items at ``rows``; ``journal`` keeps what they were before.
     """
     tokens = np.ones((len(encoded), max(len(item.options) for item in encoded)), dtype=np.int64)
     for row, item in enumerate(encoded):
@@ -91,9 +141,14 @@ def evidence(
     for rows in np.array_split(order, max(1, len(order) // 256)):
         part = [encoded[row] for row in rows]
         most = max(1, _OPTION_TOKENS // int(tokens[rows].max() * tokens.shape[1]))
-        scores = adjusted(score_options(loaded, part, max_rows=most), rows.tolist())
+        own = None if journal is None else journal.part(rows.tolist())
+        scores = adjusted(score_options(loaded, part, max_rows=most, journal=own), rows.tolist())
         logp[rows, : scores.logp.shape[1]], begins[rows] = scores.logp, scores.begins
     return Evidence(logp, tokens, begins)
+
+
+def _digest(*parts: object) -> str:
+    return sha256(" ".join(map(repr, parts)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

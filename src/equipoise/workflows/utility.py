@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,13 +13,14 @@ import torch
 
 from .. import scoring
 from ..errors import InputError
-from ..files import write_atomic
+from ..files import json_text, write_atomic
 from ..interventions import refuse_steered
 from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import Bootstrap, Estimate, Shares, TooFewClusters, mean_share, vqa_accuracy
 from ..models import LoadedModel, load
 from ..scoring import score_options
 from ..tasks import Item, OpenQuestion, load_questions
+from ..tasks.questions import NEW_TOKENS, first_line
 from ..versions import versions
 from .estimates import mean_of_shares
 from .inputs import Source, check_level, check_strengths, free_output, the_mitigations
@@ -28,8 +28,6 @@ from .progress import Report, silent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-NEW_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,7 @@ def utility(
     )
     results = UtilityResults(loaded.name, kind, len(questions), name, rows, shown)
     if target is not None:
-        text = json.dumps(results.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomic(target, text + "\n", force=force)
+        write_atomic(target, json_text(results.to_dict()), force=force)
     progress(1.0, "done")
     return results
 
@@ -169,7 +166,7 @@ def _asked(
         texts = scoring.generate(
             loaded, prompts, images=[one.images for one in free], max_new_tokens=NEW_TOKENS
         )
-    found = [text.strip().split("\n")[0] for text in texts]
+    found = [first_line(text) for text in texts]
     return found, np.array([vqa_accuracy(text, one.humans) for text, one in zip(found, free, strict=True)])
 
 

@@ -12,7 +12,7 @@
     const base = data.keys.base || Object.values(data.keys)[0];
     let current = base, order = null;
     const place = (low, high) => {
-      const [a, b] = [low, high].map((end) => 50 + 50 * Math.max(-1, Math.min(1, end / data.reach)));
+      const [a, b] = [low, high].map((end) => data.middle + (100 - data.middle) * Math.max(-1, Math.min(1, end / data.reach)));
       return `left:${Math.min(a, b).toFixed(1)}%;width:${Math.abs(b - a).toFixed(1)}%`;
     };
     const values = {
@@ -39,6 +39,7 @@
         $(".now b", row).textContent = points(now && now[0]);
         $(".now span", row).textContent = whole ? `${points(now[1])} to ${points(now[2])}` : "";
         $(".change", row).textContent = points(values.change(name));
+        if ($(".most", row)) $(".most", row).textContent = now ? now[3] : "–";
         $("i.now", row).style.cssText = now ? place(0, now[0]) : "display:none";
         $("i.range", row).style.cssText = whole ? place(now[1], now[2]) : "display:none";
       }
@@ -183,10 +184,12 @@
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   };
-  const content = read("content");
-  $(".downloads").hidden = false;
-  $("#json").addEventListener("click", () => save(new Blob([JSON.stringify(content, null, 1)], { type: "application/json" }), "results.json"));
-  $("#csv").addEventListener("click", () => save(new Blob(["\ufeff" + csv(content)], { type: "text/csv" }), "results.csv"));
+  if ($("#content")) {
+    const content = read("content");
+    $(".downloads").hidden = false;
+    $("#json").addEventListener("click", () => save(new Blob([JSON.stringify(content, null, 1)], { type: "application/json" }), "results.json"));
+    $("#csv").addEventListener("click", () => save(new Blob(["\ufeff" + csv(content)], { type: "text/csv" }), "results.csv"));
+  }
   all("button.png").forEach((button) => {
     button.hidden = false;
     button.addEventListener("click", async () => save(await picture($("svg", button.closest("figure"))), button.dataset.name.toLowerCase().replace(/[^a-z0-9]+/g, "-") + ".png"));
