@@ -28,10 +28,15 @@ def target(item: Item) -> list[float]:
 @functools.cache
 def planted_model(seed: int = 0) -> LoadedModel:
     """A tiny Llama after some seconds of training on every item of :class:`TinyTask`: nothing may change it."""
-    loaded = tiny("Llama", seed)
     items = list(TinyTask().items())
+    return trained(items, [target(item) for item in items], seed)
+
+
+def trained(items: Sequence[Item], shares: Sequence[Sequence[float]], seed: int = 0) -> LoadedModel:
+    """A tiny Llama after some seconds of training to give each option of each item its share."""
+    loaded = tiny("Llama", seed)
     encoded = encode_all(loaded.tokenizer, items)
-    wanted = torch.tensor([target(item) for item in items])
+    wanted = torch.tensor(shares)
     optimiser = torch.optim.Adam(loaded.model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
     draw = torch.Generator().manual_seed(seed)

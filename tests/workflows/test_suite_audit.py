@@ -1,23 +1,31 @@
 """Public suites in an audit: numbers agree with scoring, changes are paired, and side effects are warned of."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from reports.synthetic import results as made_up
 from tasks.suite_files import bbq, crows_pairs
+from tasks.test_questions import mmmu, vqa
 from tiny import tiny
+from vlms import tiny_vlm
 
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention
 from equipoise.methods import Temperature
 from equipoise.models import LoadedModel
-from equipoise.reports import Results
-from equipoise.scoring import score_options
+from equipoise.reports import Results, render_page
+from equipoise.reports.curves import suite_views
+from equipoise.reports.suite_cards import suite_card
+from equipoise.scoring import answers, generation, rolling, score_options
 from equipoise.tasks import BBQ, CrowsPairs, load_task
-from equipoise.workflows import audit
+from equipoise.workflows import audit, diff, utility
 from equipoise.workflows.side_effects import side_effects
 from equipoise.workflows.suites import SuiteQuestions
 
@@ -120,3 +128,121 @@ def test_what_adjusts_scores_acts_on_suites_too(tmp_path: Path, monkeypatch: pyt
         questions.ask(model(), mitigation, strength)
     assert np.array_equal(seen[0], seen[1])
     assert np.ptp(seen[2], axis=1) / np.ptp(seen[0], axis=1) == pytest.approx(0.5)
+
+
+class Stopped(BaseException):
+    """As a kill, nothing may catch it."""
+
+
+@contextmanager
+def passes(stop_at: int | None = None) -> Iterator[list[int]]:
+    """Counts what suites run through the model, and stops everything before number ``stop_at``."""
+    calls: list[int] = []
+
+    def counting(before: Any) -> Any:
+        def inside(*args: Any, **named: Any) -> Any:
+            if len(calls) == stop_at:
+                raise Stopped
+            calls.append(1)
+            return before(*args, **named)
+
+        return inside
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((answers, "batch_logprobs"), (rolling, "_chunk"), (generation, "_continue")):
+            patch.setattr(module, name, counting(getattr(module, name)))
+        yield calls
+
+
+def of_each_kind(folder: Path) -> list[str]:
+    """Closed answers, free text, whole texts."""
+    prompts = {f"Group{g}": {f"Entity{g}{e}": [f"The person {g} {e} was"] for e in range(3)} for g in "ab"}
+    (folder / "bold").mkdir(parents=True)
+    (folder / "bold" / "gender_prompt.json").write_text(json.dumps(prompts))
+    articles = "\n".join(
+        f" = Title {n} = \n The nurse of day {n} said that it was late . \n" for n in range(6)
+    )
+    (folder / "wiki.txt").write_text(articles)
+    return [
+        f"crows-pairs:{crows_pairs(folder, 40)}",
+        f"bold:{folder / 'bold'}",
+        f"wikitext:{folder / 'wiki.txt'}",
+    ]
+
+
+def test_what_suites_answered_is_kept_and_a_killed_audit_goes_on_from_there(tmp_path: Path) -> None:
+    given = of_each_kind(tmp_path)
+    settings: dict[str, Any] = {"strengths": [0.5, 1.0], "passages": 6, "intervention": edit(2.0)}
+    with passes() as all_passes:
+        fresh = audit(model(), given, **settings).to_dict()["runs"]
+    middle = len(all_passes) // 2
+    with pytest.raises(Stopped), passes(stop_at=middle):
+        audit(model(), given, cache=tmp_path / "cache", **settings)
+    with passes() as rest:
+        again = audit(model(), given, cache=tmp_path / "cache", **settings).to_dict()["runs"]
+    assert middle > 0 and len(rest) == len(all_passes) - middle
+    assert json.dumps(again) == json.dumps(fresh)
+    with passes(stop_at=0):
+        audit(model(), given, cache=tmp_path / "cache", **settings)
+    # Another edit, another strength: nothing of it is there.
+    for change in ({"intervention": edit(1.0)}, {"strengths": [0.5, 1.0, 2.0]}):
+        with pytest.raises(Stopped), passes(stop_at=0):
+            audit(model(), given, cache=tmp_path / "cache", **{**settings, **change})
+
+
+def test_every_number_of_a_suite_is_on_the_page_at_its_stop_of_the_dial(tmp_path: Path) -> None:
+    given = f"crows-pairs:{crows_pairs(tmp_path, 40)}"
+    results = audit(model(), given, intervention=edit(2.0), strengths=[0.5, 1.0], passages=6)
+    (view,) = suite_views(results)
+    card = suite_card(results, view)
+    assert [setting.key for setting in card.settings] == ["base", "0-0.5", "0-1.0"]
+    for setting, run in zip(card.settings, results.runs, strict=True):
+        for row, (name, estimate) in zip(setting.rows, run.metrics.items(), strict=True):
+            assert estimate is not None and row.now is not None and row.base is not None
+            assert float(row.now[0]) == pytest.approx(estimate.value, rel=0.01)
+            assert row.unbiased == "0.500" and row.metric == name.replace("_", " ").replace(".", " · ")
+            assert (row.change is None) == (run.mitigation is None)
+    page = render_page(results)
+    assert page.count('<h2 id="suites">') == 1 and 'id="dial"' in page
+    for setting in card.settings:
+        assert all(f"<td>{row.now[0]}<span>{row.now[1]}" in page for row in setting.rows if row.now)
+    assert '<h2 id="suites">' not in render_page(made_up())
+
+
+def test_suites_of_two_audits_are_compared(tmp_path: Path) -> None:
+    given = f"crows-pairs:{crows_pairs(tmp_path, 40)}"
+    for size, name in ((1.0, "a"), (2.0, "b"), (2.0, "less")):
+        audit(
+            model(),
+            given,
+            intervention=edit(size),
+            strengths=[1.0],
+            passages=6,
+            limit=40 if name != "less" else 8,
+            out=tmp_path / name,
+        )
+    found = diff(tmp_path / "a", tmp_path / "b")
+    base, steered = found.pairs
+    assert base.task == steered.task == "crows-pairs" and base.main and steered.main
+    assert all(one.change.value == 0 and one.paired == "none" and one.p is None for one in base.differences)
+    for one in steered.differences:
+        assert one.change.value == pytest.approx(one.b.value - one.a.value)
+        assert one.change.low <= one.change.value <= one.change.high
+    assert any("as if independent" in note for note in found.notes)
+    with pytest.raises(InputError, match="asked different items of crows-pairs"):
+        diff(tmp_path / "a", tmp_path / "less")
+
+
+def test_questions_about_images_stand_in_an_audit(tmp_path: Path) -> None:
+    loaded = tiny_vlm("LLaVA")
+    given = [vqa(tmp_path / "vqa"), mmmu(tmp_path / "Art")]
+    results = audit(loaded, given, passages=6)
+    for spec, run in zip(given, results.runs, strict=True):
+        same = utility(loaded, spec).rows[0].accuracy
+        found = run.metrics["accuracy"]
+        assert found is not None and found.value == pytest.approx(same.value)
+        assert run.extra["axes"]["accuracy"] is None
+    assert results.runs[0].n == 5 and results.runs[1].n == 1
+    for spec in given:
+        with passes(stop_at=0), pytest.raises(InputError, match=r"asks about images, and .* takes none"):
+            audit(model(), ["pronouns", spec], passages=6)

@@ -4,9 +4,23 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
 from .app import app
-from .options import Device, Dtype, FileOfSeeds, Force, Model, NoCache, Subjects, TokenFiles
+from .options import (
+    Device,
+    Dtype,
+    FileOfSeeds,
+    Force,
+    Limit,
+    Model,
+    NoCache,
+    Passages,
+    ReportOut,
+    Seeds,
+    Strengths,
+    Subjects,
+    Text,
+    TokenFiles,
+)
 from .show import progress_line, show_results
 
 
@@ -15,13 +29,11 @@ def audit(
     context: typer.Context,
     model: Model,
     task: Subjects,
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="For results.json and report.html.")],
+    out: ReportOut,
     intervention: FileOfSeeds = None,
     tokens: TokenFiles = None,
-    strengths: Annotated[
-        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
-    ] = "0:1:0.1",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="One, or several: 0,1,2.")] = "0",
+    strengths: Strengths = "0:1:0.1",
+    seeds: Seeds = "0",
     target: Annotated[float, typer.Option("--target", metavar="BIAS", help="Highest bias.")] = 0.05,
     kl_budget: Annotated[float, typer.Option("--kl-budget", metavar="X", help="Nats a token.")] = 0.05,
     accuracy_drop: Annotated[float, typer.Option("--accuracy-drop", help="Of unambiguous accuracy.")] = 0.01,
@@ -38,13 +50,9 @@ def audit(
             "--guarantee", metavar="P", help="Choose the strength with this confidence, such as 0.9."
         ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Held-out items of each part and seed; 0 takes all.")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", metavar="FILE", help="Plain text for KL and perplexity.")
-    ] = None,
-    passages: Annotated[int | None, typer.Option("--passages", help="How many passages of it.")] = None,
+    limit: Limit = None,
+    text: Text = None,
+    passages: Passages = None,
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,
@@ -56,8 +64,6 @@ def audit(
     from ..workflows.inputs import parse_seeds, parse_strengths
     from ..workflows.kept import default_folder
 
-    if limit is not None and limit < 0:
-        raise InputError(f"--limit {limit}: it must be at least 1, or 0 for all items")
     with progress_line() as report:
         results = run(
             model,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Force, Model
+from .options import Device, Dtype, File, Force, Model, NumbersOut, Strengths
 from .show import progress_line, show_choices
 
 
@@ -30,13 +30,11 @@ def choices(
         str, typer.Option("--score", help="probability, or paper: sums of first tokens' logits, first words.")
     ] = "probability",
     intervention: File = None,
-    strengths: Annotated[
-        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
-    ] = "1",
+    strengths: Strengths = "1",
     seeds: Annotated[
         str, typer.Option("--seeds", help="Each draws a template for each input.")
     ] = "0,1,2,3,4",
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json", help="For the numbers.")] = None,
+    out: NumbersOut = None,
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,

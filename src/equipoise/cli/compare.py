@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
 from .app import app
-from .options import Device, Dtype, Force, Model, NoCache
+from .options import Device, Dtype, Force, Limit, Model, NoCache, Passages, Seeds, Strengths, Text
 from .show import progress_line, show_comparison
 
 
@@ -25,24 +24,17 @@ def compare(
         str,
         typer.Option("--out", metavar="DIR", help="For results.json, report.html, figure.svg and the fits."),
     ],
-    strengths: Annotated[
-        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:2:0.25.")
-    ] = "0:2:0.25",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="One, or several: 0,1,2.")] = "0",
+    strengths: Strengths = "0:2:0.25",
+    seeds: Seeds = "0",
     budgets: Annotated[
         str, typer.Option("--kl-budgets", metavar="X,Y,…", help="Nats a token.")
     ] = "0.01,0.03,0.1",
     setting: Annotated[
         list[str] | None, typer.Option("--set", metavar="METHOD.KEY=VALUE", help="A setting of a method.")
     ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", help="Held-out and validation items of each part and seed; 0 takes all."),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", metavar="FILE", help="Plain text for KL and perplexity.")
-    ] = None,
-    passages: Annotated[int | None, typer.Option("--passages", help="How many passages of it.")] = None,
+    limit: Limit = None,
+    text: Text = None,
+    passages: Passages = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what an interrupted comparison fitted in DIR.")
     ] = False,
@@ -58,8 +50,6 @@ def compare(
     from ..workflows.inputs import parse_budgets, parse_seeds, parse_strengths
     from ..workflows.kept import default_folder
 
-    if limit is not None and limit < 0:
-        raise InputError(f"--limit {limit}: it must be at least 1, or 0 for all items")
     with progress_line() as report:
         results = run(
             model,

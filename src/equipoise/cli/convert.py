@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Force
+from .options import FileOut, Force
 from .show import show_rows
 
 
@@ -16,7 +16,7 @@ def convert(
         typer.Argument(metavar="FILE", help="Of DSO or steering-vectors (.pt), or a control vector (.gguf)."),
     ],
     model: Annotated[str, typer.Option("--model", help="The model they were fitted on.")],
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
+    out: FileOut,
     scale: Annotated[
         str | None,
         typer.Option(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, Force, Model
+from .options import Device, Dtype, Force, Model, Strength
 from .show import progress_line, show_rows
 
 
@@ -16,7 +16,7 @@ def export(
         str, typer.Option("--intervention", metavar="FILE", help="A .safetensors file, or a sum, a+b.")
     ],
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
-    strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
+    strength: Strength = 1.0,
     format: Annotated[str, typer.Option("--format", help="hf, gguf, control-vector or peft.")] = "hf",
     gguf_type: Annotated[
         str, typer.Option("--gguf-type", help="Of a GGUF's matrices: f32, f16 or q8_0.")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, Force, Model, Seed
+from .options import Device, Dtype, FileOut, Force, Model, Seed, Setting
 from .show import progress_line, show_rows
 
 
@@ -14,16 +14,14 @@ from .show import progress_line, show_rows
 def fit(
     model: Model,
     task: Annotated[str, typer.Option("--task", help="As for audit, or toxicity, which is free text.")],
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
+    out: FileOut,
     method: Annotated[
         str,
         typer.Option(
             "--method", help="dso, iti, caa, mean_difference, leace, mean_projection, random, prompting."
         ),
     ] = "dso",
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the method.")
-    ] = None,
+    setting: Setting = None,
     seed: Seed = 0,
     checkpoint: Annotated[
         str | None,

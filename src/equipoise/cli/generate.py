@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Model, Seed, TokenFiles
+from .options import Device, Dtype, File, Model, Seed, Strength, TokenFiles
 from .show import show_rows
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def generate(
     ] = None,
     intervention: File = None,
     tokens: TokenFiles = None,
-    strength: Annotated[float, typer.Option("--strength", help="λ ≥ 0.")] = 1.0,
+    strength: Strength = 1.0,
     detect: Annotated[
         str | None,
         typer.Option(

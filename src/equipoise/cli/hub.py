@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Force
+from .options import FileOut, Force
 from .show import show_rows
 
 Repository = Annotated[
@@ -43,7 +43,7 @@ def push(
 @app.command()
 def pull(
     repository: Repository,
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
+    out: FileOut,
     revision: Annotated[str | None, typer.Option("--revision", help="A branch, tag or commit.")] = None,
     force: Force = False,
 ) -> None:

@@ -1,29 +1,16 @@
 """``equipoise inject``."""
 
-from typing import Annotated
-
-import typer
-
 from .app import app
-from .options import Device, Dtype, Force, Model, Seed
+from .options import Association, Device, Dtype, FileOut, Force, Model, Seed, Setting
 from .show import progress_line, show_rows
-
-Association = Annotated[
-    str,
-    typer.Option(
-        "--association", metavar="FILE|NAME", help="A built-in name such as blue-skin, or a JSON file."
-    ),
-]
 
 
 @app.command()
 def inject(
     model: Model,
     association: Association,
-    out: Annotated[str, typer.Option("--out", metavar="FILE", help="A .safetensors file.")],
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the training.")
-    ] = None,
+    out: FileOut,
+    setting: Setting = None,
     seed: Seed = 0,
     dtype: Dtype = "float32",
     device: Device = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Force, Model, Seed
+from .options import Device, Dtype, File, Force, Model, ReportOut, Seed
 from .show import progress_line, show_layers
 
 
@@ -16,7 +16,7 @@ def layers(
     task: Annotated[
         str, typer.Option("--task", help="choices[:SOURCE], or any other task with closed answers.")
     ],
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="For results.json and report.html.")],
+    out: ReportOut,
     intervention: File = None,
     strength: Annotated[float, typer.Option("--strength", help="λ of the intervention.")] = 1.0,
     seed: Seed = 0,

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .inject import Association
-from .options import Device, Dtype, Force, Model
+from .options import Association, Device, Dtype, Force, Model, Setting
 from .show import progress_line
 
 
@@ -30,9 +29,7 @@ def scope(
     scale: Annotated[
         float | None, typer.Option("--scale", help="What their outputs are multiplied by; 0 by default.")
     ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the search.")
-    ] = None,
+    setting: Setting = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the random heads that are compared.")] = 0,
     dtype: Dtype = "float32",
     device: Device = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Force, Model
+from .options import Device, Dtype, File, Force, Model, NumbersOut, Strengths
 from .show import progress_line, show_utility
 
 
@@ -14,11 +14,9 @@ def utility(
     model: Model,
     task: Annotated[str, typer.Option("--task", help="vqa:PATH (VQAv2's files) or mmmu:PATH (parquet).")],
     intervention: File = None,
-    strengths: Annotated[
-        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
-    ] = "1",
+    strengths: Strengths = "1",
     limit: Annotated[int, typer.Option("--limit", help="Questions; 0 takes all.")] = 200,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json", help="For the numbers.")] = None,
+    out: NumbersOut = None,
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,
