@@ -19,7 +19,7 @@ from equipoise.tasks import (
     load_statements,
     statements_fingerprint,
 )
-from equipoise.workflows.probe import word_indicators
+from equipoise.workflows.probing import word_indicators
 
 SIX = ("gender", "race", "age", "religion", "disability", "socioeconomic")
 

@@ -5,13 +5,14 @@ from .comparison_page import figure_comparison
 from .comparison_tables import comparison_table
 from .culture import CultureResults, CultureRow, culture_table, render_culture
 from .diff import Diff, Difference, Pair, Pairing, diff_tables, render_diff
+from .estimates import write_estimate
 from .heads import head_tables, render_heads
 from .layers import Layer, LayerCurve, LayerResults
 from .layers_page import layer_table, render_layers
 from .page import figure_tradeoff, render_page
 from .probe_page import probe_table, render_probes
 from .probes import CategoryProbes, ProbeResults
-from .results import Advice, Detection, Generation, Group, Results, Run, write_estimate
+from .results import Advice, Detection, Generation, Group, Results, Run
 from .tables import audit_tables
 
 __all__ = [

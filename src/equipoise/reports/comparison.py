@@ -8,7 +8,8 @@ from typing import Any
 
 from ..metrics import Estimate
 from .checked import Node
-from .results import Json, Results, read_estimate, write_estimate
+from .estimates import read_estimate, write_estimate
+from .results import Json, Results
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from rich.text import Text
 from ..files import json_text, write_atomic
 from ..metrics import Estimate
 from . import wording
+from .estimates import write_estimate
 from .flat import flat
 from .rendering import template
-from .results import write_estimate
 from .terminal import plain_table
 
 SCHEMA = 1

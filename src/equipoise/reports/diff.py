@@ -13,8 +13,8 @@ from rich.text import Text
 
 from ..metrics import Estimate
 from . import wording
+from .estimates import write_estimate
 from .rendering import template
-from .results import write_estimate
 from .terminal import plain_table
 
 Pairing = Literal["items", "passages", "occupations", "none"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..files import json_text, write_atomic
 from ..metrics import Estimate
-from .results import write_estimate
+from .estimates import write_estimate
 
 SCHEMA = 1
 Json = dict[str, Any]

@@ -13,7 +13,8 @@ from typing import Any
 from ..metrics import Estimate
 from . import wording
 from .curves import TaskView
-from .results import Group, Run, read_estimates
+from .estimates import read_estimates
+from .results import Group, Run
 
 STRATA = "strata"
 

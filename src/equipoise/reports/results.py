@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..files import json_text, write_atomic
 from ..metrics import Estimate
 from .checked import Node
+from .estimates import estimates, read_estimate, write_estimate
 
 SCHEMA = 1
 Json = dict[str, Any]
@@ -236,13 +237,13 @@ def _run(node: Node) -> Run:
         mitigation=node.text("mitigation"),
         strength=node.number_or_none("strength"),
         n=count,
-        metrics=_estimates(node.mapping("metrics"), count),
+        metrics=estimates(node.mapping("metrics"), count),
         groups=tuple(_group(item) for item in node.items("groups", required=False)),
         split=node.text("split") or "heldout",
         file=node.text("file"),
         keep=node.number_or_none("keep"),
         seed=node.integer_or_none("seed"),
-        changes=_estimates(node.mapping("changes", required=False), count),
+        changes=estimates(node.mapping("changes", required=False), count),
         baseline=node.text("baseline"),
         extra=node.rest(),
     )
@@ -255,7 +256,7 @@ def _group(node: Node) -> Group:
         read_estimate(node.optional("p_pro"), count),
         count,
         read_estimate(node.optional("bias"), count),
-        _estimates(node.mapping("shares", required=False), count),
+        estimates(node.mapping("shares", required=False), count),
     )
 
 
@@ -268,34 +269,6 @@ def _advice(node: Node) -> Advice:
         budgets={name: budgets.number_or_none(name) for name in budgets.value},
         extra=node.rest(),
     )
-
-
-def _estimates(node: Node, count: int) -> dict[str, Estimate | None]:
-    return {name: read_estimate(node.optional(name), count) for name in node.value}
-
-
-def read_estimate(node: Node | None, count: int) -> Estimate | None:
-    """None for null and for a null value; missing ends of an interval are NaN."""
-    if node is None:
-        return None
-    value, low, high = (node.number_or_none(name) for name in ("value", "low", "high"))
-    if value is None:
-        return None
-    if low is not None and high is not None and not low <= high:
-        raise InputError(f"{node.place}: low {low} lies above high {high}")
-    n = node.integer_or_none("n")
-    low, high = (math.nan if end is None else end for end in (low, high))
-    return Estimate(value, low, high, count if n is None else n)
-
-
-def read_estimates(value: Any, count: int) -> dict[str, Estimate | None]:
-    """A mapping of estimates in a key that the contract leaves open; empty for null."""
-    return {} if value is None else _estimates(Node(value, "results"), count)
-
-
-def write_estimate(estimate: Estimate | None) -> Json | None:
-    """Null for what was not measured."""
-    return None if estimate is None or math.isnan(estimate.value) else estimate.as_dict()
 
 
 def _finite(value: Any) -> Any:

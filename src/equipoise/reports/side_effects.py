@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..metrics import Estimate
 from . import wording
 from .curves import TaskView
-from .results import read_estimates
+from .estimates import read_estimates
 
 KEY = "side_effects"
 CAPABILITY = "capability"

@@ -11,14 +11,14 @@ import torch
 from ..errors import InputError
 from ..files import write_atomic
 from ..interventions import attach_tokens
-from ..methods.mitigation import Mitigation, Steering
 from ..metrics import Budgets, Recommendation, recommend
 from ..models import LoadedModel, describe, load
 from ..reports import Advice, Results, render_page
 from ..tasks import Suite, Task, fingerprint
 from ..versions import equipoise_version, versions
 from .cards import data_card, mitigation_cards
-from .estimates import Intervals, Measured, draw_items, draw_text
+from .estimates import Intervals, draw_items, draw_text
+from .grid import kept_share, measure_settings, the_settings
 from .guarantee import certify, check_guarantee, questions_of
 from .inputs import (
     Source,
@@ -38,9 +38,9 @@ from .inputs import (
 from .item_scores import SCORES, item_scores
 from .kept import Kept
 from .ledger import Ledger
-from .measure import Acting, Answers, Asked, PlainText, Questions, TextMeasure, measure_at
+from .measure import Asked, PlainText, Questions
 from .progress import Report, part, silent
-from .runs import BASE, Contender, Setting, Subject, make_runs
+from .runs import Contender, Subject, make_runs
 from .samples import sampled
 from .side_effects import side_effects
 from .suite_runs import ask_suites, suite_runs
@@ -135,7 +135,7 @@ def audit(
     the_seeds = check_seeds(seeds)
     grid = check_strengths(strengths)
     contenders = _contenders(intervention, the_seeds, file)
-    settings = _settings(contenders, grid, keep)
+    settings = the_settings(contenders, grid, keep)
     chosen_tasks, chosen_suites = the_subjects(tasks)
     the_targeted = check_axes(targeted)
     words = the_tokens(tokens)
@@ -173,8 +173,10 @@ def audit(
 
         tasks_done = 0.85 if not suites else 0.4 if heldout else 0.02
         with ledger.part("measuring"):
-            measured = _measure(subject, settings, ledger, part(progress, 0.02, tasks_done))
-            readings = ask_suites(subject, settings, suites, _kept, ledger, part(progress, tasks_done, 0.85))
+            measured = measure_settings(subject, settings, ledger, part(progress, 0.02, tasks_done))
+            readings = ask_suites(
+                subject, settings, suites, kept_share, ledger, part(progress, tasks_done, 0.85)
+            )
         with ledger.part("intervals"):
             runs, points = make_runs(subject, measured, intervals, part(progress, 0.85, 0.9))
             of_suites = suite_runs(subject, readings, suites, level, part(progress, 0.9, 0.95))
@@ -190,7 +192,7 @@ def audit(
                 kept_back,
                 budgets,
                 guarantee,
-                lambda one: _measure(one, settings, ledger, silent),
+                lambda one: measure_settings(one, settings, ledger, silent),
             )
             advice = calibrated.advice(budgets)
         progress(0.95, "generating")
@@ -256,81 +258,6 @@ def _contenders(
         return ()
     found, name = the_mitigations(given, seeds)
     return (Contender(found[seeds[0]].method, found, file or name),)
-
-
-def _settings(
-    contenders: Sequence[Contender], grid: Sequence[float], keep: Sequence[float]
-) -> tuple[Setting, ...]:
-    if keep and not contenders:
-        raise InputError("--keep needs an intervention: give --intervention as well")
-    for share in keep:
-        if not 0 < share <= 1:
-            raise InputError(f"keep must be a share above 0 and up to 1, not {share:g}")
-    if keep and not all(isinstance(one, Steering) for each in contenders for one, _ in each.distinct()):
-        raise InputError("--keep needs a single intervention, of one token scope: leave --keep out")
-    shares: list[float | None] = [None, *dict.fromkeys(keep)]
-    return tuple(
-        Setting(each.name, share, strength)
-        for each in contenders
-        for share in shares
-        for strength in each.strengths(grid)
-    )
-
-
-def _measure(
-    subject: Subject, settings: Sequence[Setting], ledger: Ledger, report: Report
-) -> dict[Setting, list[Measured]]:
-    """Every setting, the base model first; for each, one :class:`Measured` a task."""
-    total = 1 + sum(len(subject.contender(str(each.mitigation)).distinct()) for each in settings)
-    done = 0
-
-    def step(message: str) -> None:
-        nonlocal done
-        report(done / total, message)
-        done += 1
-
-    step("measuring the base model")
-    plain = Acting(ledger)
-    answers = [one.questions.measure(subject.loaded, one.encoded, acting=plain) for one in subject.asked]
-    unsteered = dict.fromkeys(subject.seeds, subject.text.measure(subject.loaded, acting=plain))
-    found = {BASE: [_measured(subject, one, unsteered) for one in answers]}
-    for setting in settings:
-        by_task: list[dict[int, Answers]] = [{} for _ in subject.asked]
-        texts: dict[int, TextMeasure] = {}
-        distinct = subject.contender(str(setting.mitigation)).distinct()
-        for whole, seeds in distinct:
-            of_seed = "" if len(distinct) == 1 else f", seed {', '.join(map(str, seeds))}"
-            step(f"measuring λ = {setting.strength:g}{_of_kept(setting.keep)}{of_seed}")
-            answers, text = measure_at(
-                subject.loaded,
-                subject.asked,
-                subject.text,
-                _kept(whole, setting),
-                setting.strength,
-                seeds,
-                ledger,
-            )
-            for number, of_task in enumerate(answers):
-                by_task[number] |= of_task
-            texts |= dict.fromkeys(seeds, text)
-        found[setting] = [_measured(subject, of_task, texts) for of_task in by_task]
-    return found
-
-
-def _kept(whole: Mitigation, setting: Setting) -> Mitigation:
-    """The mitigation with the share of its entries that the setting keeps."""
-    if setting.keep is None or not isinstance(whole, Steering):
-        return whole
-    return Steering(whole.intervention.sparsify(setting.keep))
-
-
-def _of_kept(keep: float | None) -> str:
-    return "" if keep is None else f", strongest {100 * keep:g} %"
-
-
-def _measured(subject: Subject, answers: Mapping[int, Answers], texts: Mapping[int, TextMeasure]) -> Measured:
-    seeds = subject.seeds
-    return Measured(tuple(answers[seed] for seed in seeds), tuple(texts[seed] for seed in seeds))
 
 
 def _advice(advice: Recommendation, contender: Contender) -> Advice:

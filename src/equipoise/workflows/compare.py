@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import InputError
 from ..files import write_atomic
-from ..methods.mitigation import Mitigation, Steering, together
 from ..models import LoadedModel, describe, load
 from ..reports import Advice, Comparison, Results, figure_comparison, render_page
 from ..tasks import Task, fingerprint
 from ..versions import equipoise_version, versions
 from .audit import LENGTH, LIMIT, PASSAGES
 from .bench import Bench
-from .comparison import Candidacy, choose, compare_choices, pick
-from .entries import Entry, Given, the_entries
-from .estimates import Intervals, Measured, draw_items, draw_text
-from .fits import Fits, Fitted
+from .candidacies import candidacy_of, curves, fit_all, warn_of_terms
+from .comparison import choose, compare_choices
+from .entries import Given, the_entries
+from .estimates import Intervals, draw_items, draw_text
+from .fits import Fits
 from .inputs import (
     Source,
     check_level,
@@ -31,13 +30,13 @@ from .inputs import (
     free_outputs,
     the_tasks,
     the_text,
-    warn_of_meeting,
 )
 from .kept import Kept
 from .ledger import Ledger
 from .measure import Asked, PlainText, Questions
 from .progress import Report, part, silent
-from .runs import BASE, Contender, Setting, Subject, make_runs
+from .runs import BASE, Subject, make_runs
+from .verdict import pick
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -133,13 +132,13 @@ def compare(
     intervals = Intervals(*item_draws, draw_text(plain.names, level), chosen.exhaustive)
     bench = Bench(loaded, asked, Asked.of(loaded, validation), plain, ledger)
 
-    fitted = _fit(loaded, chosen, entries, the_seeds, fits, fit_texts, part(progress, 0.01, _FITTED))
-    candidacies = [_candidacy(entry, the_seeds, fitted, grid) for entry in entries]
-    _warn(entries, fitted, the_seeds[0])
+    fitted = fit_all(loaded, chosen, entries, the_seeds, fits, fit_texts, part(progress, 0.01, _FITTED))
+    candidacies = [candidacy_of(entry, the_seeds, fitted, grid) for entry in entries]
+    warn_of_terms(entries, fitted, the_seeds[0])
     for one in candidacies:
         for mitigation, _ in one.contender.distinct():
             mitigation.check(loaded)
-    measured = _curves(bench, candidacies, the_seeds, part(progress, _FITTED, _MEASURED))
+    measured = curves(bench, candidacies, the_seeds, part(progress, _FITTED, _MEASURED))
     choices = []
     for number, one in enumerate(candidacies):
         share = part(progress, _MEASURED, _CHOSEN)
@@ -203,113 +202,6 @@ def _check(
     if passages < 1:
         raise InputError(f"passages is {passages}, but must be at least 1")
     return tuple(sorted(set(budgets)))
-
-
-def _fit(
-    loaded: LoadedModel,
-    task: Task,
-    entries: Sequence[Entry],
-    seeds: Sequence[int],
-    fits: Fits,
-    text: Sequence[str],
-    report: Report,
-) -> dict[tuple[str, int], Fitted]:
-    """Every method once a seed, by label and seed."""
-    wanted = {fit.label: fit for entry in entries for fit in entry.fits}
-    total = len(wanted) * len(seeds)
-    found: dict[tuple[str, int], Fitted] = {}
-    for seed in seeds:
-        for label, fit in wanted.items():
-            own = part(report, len(found) / total, (len(found) + 1) / total)
-            found[label, seed] = fits.fit(loaded, task, fit, seed, text, own)
-    return found
-
-
-def _candidacy(
-    entry: Entry, seeds: Sequence[int], fitted: Mapping[tuple[str, int], Fitted], grid: Sequence[float]
-) -> Candidacy:
-    """The entry's sum for each seed; what is one value for all seeds stays one."""
-    whole: dict[int, Mitigation] = {}
-    known: dict[tuple[int, ...], Mitigation] = {}
-    files: dict[str, None] = {}
-    seconds = []
-    for seed in seeds:
-        parts = []
-        for term in entry.terms:
-            if isinstance(term, Given):
-                parts.append(term.mitigations[seed])
-                names = [] if term.name is None else [term.name]
-            else:
-                own = fitted[term.label, seed]
-                parts.append(own.mitigation)
-                seconds.append(own.seconds)
-                names = [] if own.file is None else [own.file]
-            files |= dict.fromkeys(names)
-        key = tuple(map(id, parts))
-        known.setdefault(key, parts[0] if len(parts) == 1 else together(parts))
-        whole[seed] = known[key]
-    methods = dict.fromkeys(
-        term.mitigations[seeds[0]].method if isinstance(term, Given) else term.method for term in entry.terms
-    )
-    terms = [fitted[term.label, seed] for term in entry.fits for seed in seeds[:1]]
-    contender = Contender(entry.name, whole, "+".join(files) or None)
-    return Candidacy(
-        contender,
-        tuple(methods),
-        tuple(files),
-        fmean(seconds) * len(entry.fits) if seconds else None,
-        contender.strengths(grid),
-        {fit.label: _facts(one.mitigation) for fit, one in zip(entry.fits, terms, strict=True)},
-    )
-
-
-def _facts(mitigation: Mitigation) -> dict[str, object]:
-    """What a method says about how it found this: its settings, and its choices."""
-    instruction = getattr(mitigation, "instruction", None)
-    origin = mitigation.intervention if isinstance(mitigation, Steering) else mitigation
-    provenance = getattr(origin, "provenance", None)
-    said = {} if instruction is None else {"instruction": instruction}
-    return said if provenance is None else {**said, **provenance.config}
-
-
-def _warn(entries: Sequence[Entry], fitted: Mapping[tuple[str, int], Fitted], seed: int) -> None:
-    for entry in entries:
-        terms = [
-            (term.name or entry.name, term.mitigations[seed])
-            if isinstance(term, Given)
-            else (term.label, fitted[term.label, seed].mitigation)
-            for term in entry.terms
-        ]
-        warn_of_meeting(terms)
-
-
-def _curves(
-    bench: Bench, candidacies: Sequence[Candidacy], seeds: Sequence[int], report: Report
-) -> dict[Setting, list[Measured]]:
-    """The base model and every mitigation at every strength of its curve, held-out and validation items alike."""
-    total = 1 + sum(len(one.strengths) * len(one.contender.distinct()) for one in candidacies)
-    done = 0
-
-    def step(message: str) -> None:
-        nonlocal done
-        report(done / total, message)
-        done += 1
-
-    sets = ("heldout", "validation")
-    step("measuring the base model")
-    bench.measure(None, 0.0, seeds, sets)
-    none: list[Mitigation | None] = [None] * len(seeds)
-    found = {BASE: [bench.measured(none, [0.0] * len(seeds), seeds)]}
-    for one in candidacies:
-        name, distinct = one.contender.name, one.contender.distinct()
-        for strength in one.strengths:
-            for mitigation, own in distinct:
-                of_seed = "" if len(distinct) == 1 else f", seed {', '.join(map(str, own))}"
-                step(f"measuring {name} at λ = {strength:g}{of_seed}")
-                bench.measure(mitigation, strength, own, sets)
-            each = [one.contender.mitigations[seed] for seed in seeds]
-            found[Setting(name, None, strength)] = [bench.measured(each, [strength] * len(seeds), seeds)]
-    return found
 
 
 def _advice(comparison: Comparison) -> Advice:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
 import torch
 
 from ..analysis import (
@@ -17,20 +16,11 @@ from ..analysis import (
     ProbeSettings,
     Reading,
     activations,
-    best_site,
-    cross_validate,
-    fit_linear,
-    group_folds,
-    held_out,
-    judgements,
-    probe_site,
 )
 from ..errors import InputError
 from ..files import write_atomic
-from ..interventions import Intervention, Provenance, refuse_steered
-from ..methods.mean_difference import from_statements
+from ..interventions import Intervention, refuse_steered
 from ..methods.settings import parse_settings
-from ..metrics import Bootstrap, Estimate, accuracy
 from ..models import LoadedModel, SiteKind, describe, load
 from ..reports import CategoryProbes, ProbeResults, render_probes
 from ..scoring import text_ids
@@ -43,13 +33,12 @@ from ..tasks import (
 )
 from ..versions import equipoise_version, versions
 from .inputs import check_level, check_seeds, free_outputs
+from .probing import HELD_OUT, Probing
 from .progress import Report, silent
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
-HELD_OUT = 0.25
 KINDS: tuple[SiteKind, ...] = ("out", "heads")
 OUTPUTS = ("probes.json", "report.html")
 
@@ -126,7 +115,7 @@ def probe(
     progress(0.02, f"reading {len(used)} statements")
     sites = [site for kind in kinds for site in loaded.anatomy.sites(kind)]
     states = activations(loaded, rows, sites, reading=reading)
-    part = _Part(loaded, states, chosen_settings, reading, threshold, steering, seed, level)
+    part = Probing(loaded, states, chosen_settings, reading, threshold, steering, seed, level)
     probed: list[tuple[CategoryProbes, Detector, Intervention]] = []
     for number, category in enumerate(wanted):
         progress(0.3 + 0.7 * number / len(wanted), f"probing {category}")
@@ -167,114 +156,6 @@ def probe(
         _write(whole, folder, force=force)
     progress(1.0, "done")
     return whole
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What all categories share."""
-
-    loaded: LoadedModel
-    states: Mapping[str, torch.Tensor]
-    settings: ProbeSettings
-    reading: Reading
-    threshold: float
-    steering: float
-    seed: int
-    level: float
-
-    def category(
-        self,
-        category: str,
-        statements: Sequence[Statement],
-        rows: Sequence[Sequence[int]],
-        place: Sequence[int],
-    ) -> tuple[CategoryProbes, Detector, Intervention]:
-        """Probes of all sites, the detector and the vector; ``place`` are the statements' rows in the states."""
-        biased = np.array([one.label == "biased" for one in statements])
-        groups = [one.group for one in statements]
-        out = held_out(groups, HELD_OUT, self.seed)
-        kept = [index for index in range(len(place)) if not out[index]]
-        inside = [groups[index] for index in kept]
-
-        def read(site: str) -> NDArray[np.float64]:
-            return np.asarray(self.states[site][torch.tensor(place)].double().numpy())
-
-        layers = tuple(
-            probe_site(
-                site, read(site)[~out], biased[~out], inside, self.settings, seed=self.seed, level=self.level
-            )
-            for site in self.states
-        )
-        best = best_site(layers).site
-        residual = best_site([one for one in layers if one.site.endswith(".out")]).site
-        linear = fit_linear(read(best)[~out], biased[~out], self.settings)
-        origin = {"model": self.loaded.fingerprint, "seed": self.seed}
-        data = f"sha256:{statements_fingerprint(statements[index] for index in kept)}"
-        config = {"category": category, **vars(self.settings), "groups": len(set(inside))}
-        detector = Detector(
-            category,
-            best,
-            torch.from_numpy(linear.weight),
-            linear.bias,
-            self.threshold,
-            self.reading,
-            Provenance("probe", config, data=data, versions=versions(), **origin),  # type: ignore[arg-type]
-        )
-        vector = from_statements(
-            self.loaded,
-            [rows[index] for index in kept if not biased[index]],
-            [rows[index] for index in kept if biased[index]],
-            residual,
-            strength=self.steering,
-            config={"category": category, "groups": len(set(inside))},
-            data=data,
-            seed=self.seed,
-        )
-        words = word_indicators([one.text for one in statements])
-        outside = [group for group, away in zip(groups, out, strict=True) if away]
-        entry = CategoryProbes(
-            category=category,
-            groups=len(set(inside)),
-            heldout_groups=len(set(outside)),
-            layers=layers,
-            words=self._estimate(
-                cross_validate(
-                    words[~out],
-                    biased[~out],
-                    group_folds(inside, self.settings.folds, self.seed),
-                    self.settings,
-                ),
-                biased[~out],
-                inside,
-            ),
-            best=best,
-            heldout=self._estimate(
-                linear.logits(read(best)[out]) - _logit(self.threshold), biased[out], outside
-            ),
-            heldout_words=self._estimate(
-                fit_linear(words[~out], biased[~out], self.settings).logits(words[out]), biased[out], outside
-            ),
-            steered=residual,
-            norm=float(vector.provenance.config["typical_norm"]),
-        )
-        return entry, detector, vector
-
-    def _estimate(
-        self, logits: NDArray[np.float64], biased: NDArray[np.bool_], groups: Sequence[str]
-    ) -> Estimate:
-        right = judgements((logits > 0) == biased, groups)
-        return Bootstrap.over(right, seed=self.seed, level=self.level).estimate(accuracy, right)
-
-
-def word_indicators(texts: Sequence[str]) -> NDArray[np.float64]:
-    """[n, words] 1 where a text has a word: what a classifier without a model would look at."""
-    split = [set(re.findall(r"[\w']+", text.lower())) for text in texts]
-    words = sorted(set().union(*split))
-    return np.array([[float(word in one) for word in words] for one in split])
-
-
-def _logit(probability: float) -> float:
-    return float(np.log(probability / (1 - probability)))
 
 
 def _the_statements(

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..metrics import Estimate, holm
-from ..reports import Run
-from ..reports.results import write_estimate
+from ..reports import Run, write_estimate
 from ..tasks import ALL
 
 

@@ -2,8 +2,9 @@
 
 from .elicitation import Elicitation, elicit, elicit_items, mentions
 from .entities import Neighbour, named_rows, neighbours
+from .head_scores import rank
 from .inject import inject
-from .scope import HeadScore, HeadTable, random_heads, rank, scaled, scope
+from .scope import HeadScore, HeadTable, random_heads, scaled, scope
 from .settings import InjectSettings, ScopeSettings
 
 __all__ = [
