@@ -6,6 +6,8 @@ python examples/loading_interventions_llm.py --strength 0.8
 
 import argparse
 
+from shown import held_out, print_texts, spread
+
 from equipoise.dso import CorefResolutionLoader, HookInterventions, get_layernorms
 from equipoise.models import load
 from equipoise.scoring import generate
@@ -28,9 +30,8 @@ def main() -> None:
 
     loaded = load(arguments.model)
     loader = CorefResolutionLoader()
-    prompts = [item.prompt for item in loader.task.split(loader.seed).heldout if item.part == "ambiguous"]
-    # Spread over the set: neighbours differ in little.
-    prompts = prompts[:: max(1, len(prompts) // arguments.prompts)][: arguments.prompts]
+    items = spread(held_out(loader), arguments.prompts)
+    prompts = [item.prompt for item in items]
 
     before = generate(loaded, prompts, max_new_tokens=12)
     intervened_model = HookInterventions(
@@ -42,9 +43,7 @@ def main() -> None:
     after = generate(loaded, prompts, max_new_tokens=12)
     intervened_model.remove()
 
-    for prompt, old, new in zip(prompts, before, after, strict=True):
-        print(f"{prompt}\n   before: {old.strip()}\n   after:  {new.strip()}\n")
-    print(f"{sum(o != n for o, n in zip(before, after, strict=True))} of {len(prompts)} answers changed")
+    print_texts(items, before, after)
 
 
 if __name__ == "__main__":

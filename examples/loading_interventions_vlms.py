@@ -6,9 +6,11 @@ python examples/loading_interventions_vlms.py --model MODEL --strength 0.8
 
 import argparse
 
+from shown import held_out, print_texts, spread
+
 from equipoise.dso import Act4MeLoader, HookInterventions, get_layernorms
 from equipoise.models import load
-from equipoise.workflows import generate
+from equipoise.scoring import generate
 
 
 def main() -> None:
@@ -31,25 +33,18 @@ def main() -> None:
 
     loader = Act4MeLoader(arguments.people)
     loaded = load(arguments.model)
-    items = [item for item in loader.task.split(loader.seed).heldout if item.part == "ambiguous"]
-    # Spread over the set: neighbours differ in little.
-    items = items[:: max(1, len(items) // arguments.prompts)][: arguments.prompts]
+    items = spread(held_out(loader), arguments.prompts)
     prompts, images = [item.prompt for item in items], [item.images for item in items]
 
-    before = generate(loaded, prompts, images_of=images, max_new_tokens=12)
+    before = generate(loaded, prompts, images=images, max_new_tokens=12)
     intervened_model = HookInterventions(loaded, get_layernorms, intervention_path=arguments.interventions)
     intervened_model.set_strength(arguments.strength)
     if arguments.keep is not None:
         intervened_model.sparsify(arguments.keep)
-    after = generate(loaded, prompts, images_of=images, max_new_tokens=12)
+    after = generate(loaded, prompts, images=images, max_new_tokens=12)
     intervened_model.remove()
 
-    for item, old, new in zip(items, before, after, strict=True):
-        print(f"{item.prompt[-1]['content']}")
-        print(f"   before: {old.base.strip()}\n   after:  {new.base.strip()}\n")
-    print(
-        f"{sum(o.base != n.base for o, n in zip(before, after, strict=True))} of {len(items)} answers changed"
-    )
+    print_texts(items, before, after)
 
 
 if __name__ == "__main__":

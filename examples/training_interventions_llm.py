@@ -9,16 +9,15 @@ are answered before and after.
 
 import argparse
 
+from shown import held_out, print_shares
+
 from equipoise.dso import (
     CorefResolutionLoader,
     GenderParityRewardForSynthBias,
-    HookInterventions,
     TrainInterventions,
-    get_layernorms,
 )
 from equipoise.methods.dso import DsoSettings
 from equipoise.models import load
-from equipoise.scoring import score_options
 
 
 def main() -> None:
@@ -46,17 +45,8 @@ def main() -> None:
     path = trainer.save(arguments.out, force=True)
     print(f"wrote {path}\n")
 
-    items = [item for item in loader.task.split(loader.seed).heldout if item.part == "ambiguous"][:6]
-    before = score_options(loaded, items).probabilities
-    with HookInterventions(loaded, get_layernorms, path):
-        after = score_options(loaded, items).probabilities
     print("Sentences and occupations that training never saw; shares of the two answers, before -> after:")
-    for item, b, a in zip(
-        items, before / before.sum(1, keepdims=True), after / after.sum(1, keepdims=True), strict=True
-    ):
-        print(f"\n{item.prompt}")
-        for option, outcome, old, new in zip(item.options, item.outcomes, b, a, strict=True):
-            print(f"   {old:4.0%} -> {new:4.0%}  {option.strip()} ({outcome})")
+    print_shares(loaded, held_out(loader)[:6], path)
 
 
 if __name__ == "__main__":

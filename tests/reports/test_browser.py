@@ -279,3 +279,46 @@ def test_the_other_pages_share_the_head_and_a_lone_base_model_has_no_dial(
     browser.open(tmp_path / "base.html")
     assert browser.run("document.querySelector('#dial')") is None
     assert browser.run("document.querySelector('#csv').checkVisibility()")
+
+
+def test_more_than_two_groups_and_suites_follow_the_dial(browser: Browser, tmp_path: Path) -> None:
+    content = results(tasks=("people",))
+    suites = []
+    for run in content["runs"]:
+        lam = run["strength"]
+        for place, group in enumerate(run["groups"]):
+            top = 1 / 3 + (0.5 - 0.4 * lam) * (place + 1) / len(run["groups"])
+            group["p_pro"] = None
+            rest = {"b": {"value": (1 - top) / 2}, "c": {"value": (1 - top) / 2}}
+            shares = (
+                {"a": {"value": top}, **rest} if lam < 0.5 else {**rest, "a": rest["b"], "c": {"value": top}}
+            )
+            group["shares"] = {name: {**share, "low": 0, "high": 1, "n": 9} for name, share in shares.items()}
+            bias = 2 * (top - 1 / 3)
+            group["bias"] = {"value": bias, "low": bias / 2, "high": 1.5 * bias, "n": 9}
+        accuracy = {"accuracy": {"value": 0.9 - 0.1 * lam, "low": 0.7, "high": 1.0, "n": 30}}
+        suites.append(
+            {**run, "task": "arc", "suite": True, "split": "all", "metrics": accuracy, "groups": []}
+        )
+    content["runs"] += suites
+    path = tmp_path / "report.html"
+    path.write_text(render_page(content), encoding="utf-8")
+    browser.open(path)
+    seen = """(() => {
+      const row = document.querySelector('.leans tr[data-name="nurse"]'), text = (one) => one.innerText.trim();
+      const tables = [...document.querySelectorAll("section[aria-labelledby=suites] table")];
+      const shown = tables.filter((one) => one.checkVisibility());
+      const bar = row.querySelector("i.now").style.left;
+      return [text(row.querySelector(".now b")), text(row.querySelector(".most")), bar, shown.length,
+              text(shown[0].querySelector("tbody td:nth-child(4)"))];
+    })()"""
+    for strength in (0.8, 0.2):
+        position = round(10 * strength)
+        browser.run(f"document.querySelector('#dial').value = {position}")
+        browser.run("document.querySelector('#dial').dispatchEvent(new Event('input'))")
+        bias, most, left, tables, accuracy = browser.run(seen)
+        run = next(one for one in content["runs"] if one["strength"] == strength)
+        nurse = next(group for group in run["groups"] if group["name"] == "nurse")
+        assert bias == points(nurse["bias"]["value"]) and most == ("c" if strength > 0.5 else "a")
+        assert left in ("0px", "0%") and tables == 1
+        assert accuracy.startswith(f"{0.9 - 0.1 * strength:.3f}")
