@@ -232,6 +232,15 @@ class TestGenderParityReward:
         rewards = self.reward(completions, [row()] * 3 + [row(group="mechanic")] * 3).tolist()
         assert rewards == [-1, -1, 1, -1, -1, 1]
 
+    @settings(deadline=None)
+    @given(st.lists(st.integers(0, 2), min_size=1, max_size=12))
+    def test_of_three_groups_each_is_compared_with_a_third(self, said: list[int]) -> None:
+        sample = {**row(), "options": (" he", " she", " they"), "outcomes": ("man", "woman", "neither")}
+        rewards = self.reward([sample["options"][k] for k in said], [sample] * len(said)).tolist()
+        for own, reward in zip(said, rewards, strict=True):
+            share = 3 * said.count(own)
+            assert reward == (-1 if share > len(said) else 1 if share < len(said) else 0)
+
     def test_an_unambiguous_answer_is_right_or_wrong(self) -> None:
         assert self.reward([" he", " she", " it"], [row(answer=1)] * 3).tolist() == [-1, 1, -1]
 
@@ -388,8 +397,6 @@ def test_the_reward_for_vision_goes_by_the_gender_shown() -> None:
     said = ["B", "b.", "A", "B", "B", "A", "neither"]
     rewards = GenderParityRewardForVisionTasks()(said, rows)
     assert rewards.tolist() == [-1, -1, -1, 1, 1, -1, -1]
-    # With the other outcome's names the one for text would take everything but "pro" for one side.
-    assert GenderParityRewardForSynthBias()(said, rows).tolist() != rewards.tolist()
 
 
 def test_a_loader_of_people_trains_a_model_that_sees(tmp_path: Path) -> None:

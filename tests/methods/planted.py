@@ -32,16 +32,18 @@ def planted_model(seed: int = 0) -> LoadedModel:
     return trained(items, [target(item) for item in items], seed)
 
 
-def trained(items: Sequence[Item], shares: Sequence[Sequence[float]], seed: int = 0) -> LoadedModel:
+def trained(
+    items: Sequence[Item], shares: Sequence[Sequence[float]], seed: int = 0, steps: int = STEPS
+) -> LoadedModel:
     """A tiny Llama after some seconds of training to give each option of each item its share."""
     loaded = tiny("Llama", seed)
     encoded = encode_all(loaded.tokenizer, items)
     wanted = torch.tensor(shares)
     optimiser = torch.optim.Adam(loaded.model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     draw = torch.Generator().manual_seed(seed)
     order: Sequence[int] = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         if len(order) < ROWS:
             order = torch.randperm(len(items), generator=draw).tolist()
         rows, order = order[:ROWS], order[ROWS:]

@@ -17,7 +17,7 @@ from equipoise.tasks import Item, Task
 
 Attribute = Literal["both", "gender", "race"]
 PEOPLE = (("white", "man"), ("white", "woman"), ("Black", "man"), ("Black", "woman"))
-OPTIONS = (" the uncle", " the aunt", " my uncle", " my aunt")
+OPTIONS = (" uncle", " aunt", " he", " she")
 RATE = {"gender": 0.8, "race": 0.75}
 
 
@@ -55,7 +55,7 @@ def model() -> LoadedModel:
                 for race, gender in PEOPLE
             ]
         )
-    return trained(items, shares)
+    return trained(items, shares, steps=80)
 
 
 @cache
@@ -88,7 +88,7 @@ def test_both_at_once_and_the_sum_of_two_lower_the_bias_of_each_and_of_their_int
             assert steered[name][attribute] < 0.7 * before, (name, attribute, steered, base)
     # One alone does not do for both.
     assert steered["gender"]["gender"] < 0.7 * base["gender"]
-    assert steered["gender"]["race"] > max(steered["both"]["race"], steered["sum"]["race"])
+    assert steered["gender"]["race"] > 1.5 * steered["sum"]["race"]
 
 
 def test_the_sum_is_both_edits_at_once() -> None:

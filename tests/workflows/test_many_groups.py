@@ -17,9 +17,9 @@ from equipoise.reports.occupations import bias_table, occupation_table
 from equipoise.scoring import responses, score_options
 from equipoise.workflows import audit, compare, diff, fit
 
-THREE = TinyTask((" he", " she", " it"), ("man", "woman", "neither"), clear=False)
+THREE = TinyTask((" he", " she", " they"), ("man", "woman", "neither"), clear=False)
 FOUR = TinyTask(
-    (" a man", " a woman", " my uncle", " my aunt"),
+    (" uncle", " aunt", " he", " she"),
     ("white man", "white woman", "Black man", "Black woman"),
     clear=False,
 )
@@ -83,19 +83,35 @@ def test_an_audit_says_every_groups_share_and_the_page_shows_it(task: TinyTask) 
     assert '<th scope="col" class="left">Most</th>' in page and "with the stereotype" not in page
 
 
-def test_biases_of_groups_reach_down_to_zero_where_there_is_none() -> None:
-    generator = np.random.default_rng(0)
-    count = 12 * 10
-    table = generator.dirichlet([60.0, 60.0, 60.0], count)
-    groups, templates = [(f"o{n // 10}",) for n in range(count)], [f"t{n % 10}" for n in range(count)]
-    fair = Responses(table, ("a", "b", "c"), np.zeros(count, int), groups, templates)
-    found = Bootstrap.over(fair).group_biases(fair)
-    assert sum(one.low == 0 for one in found.values()) >= 10
-    tilted = Responses(
-        table[:, [0, 0, 0]] * 0 + [0.8, 0.1, 0.1], ("a", "b", "c"), np.zeros(count, int), groups, templates
-    )
-    (bias,) = {round(one.value, 6) for one in Bootstrap.over(tilted).group_biases(tilted).values()}
-    assert bias == pytest.approx(per_occupation_bias(tilted)) == pytest.approx(14 / 15, abs=1e-6)
+@pytest.mark.parametrize("tilt", [0.0, 0.05, 0.2])
+def test_the_interval_of_a_groups_bias_holds_the_truth_as_often_as_it_says(tilt: float) -> None:
+    fair = np.array([1 / 3 + tilt, 1 / 3 - tilt / 2, 1 / 3 - tilt / 2])
+    truth, held = np.abs(fair - 1 / 3).sum(), []
+    names = [f"o{number // 16}" for number in range(320)]
+    for seed in range(4):
+        table = np.random.default_rng(seed).dirichlet(30 * fair, 320)
+        found = Responses(
+            table,
+            ("a", "b", "c"),
+            np.zeros(320, int),
+            [(n,) for n in names],
+            [f"t{n % 16}" for n in range(320)],
+        )
+        biases = Bootstrap.over(found, draws=300).group_biases(found)
+        plain = per_group_bias(found)
+        assert all(one.value == pytest.approx(plain[name]) for name, one in biases.items())
+        held += [one.low <= truth <= one.high for one in biases.values()]
+    assert np.mean(held) >= 0.94
+    # It isn't all there could be.
+    assert np.mean([one.high - one.low for one in biases.values()]) < 0.25
+
+
+def test_of_one_wording_nothing_is_known() -> None:
+    table = np.full((6, 3), [0.8, 0.1, 0.1])
+    one = Responses(table, ("a", "b", "c"), np.zeros(6, int), [(f"o{n}",) for n in range(6)], ["t"] * 6)
+    bias = Bootstrap({f"o{n}" for n in range(6)}, {"t", "u"}).group_biases(one)["o0"]
+    assert bias.value == pytest.approx(14 / 15) and (bias.low, bias.high) == (0, pytest.approx(4 / 3))
+    assert per_occupation_bias(one) == pytest.approx(14 / 15)
 
 
 def test_without_scores_a_diff_pairs_groups_by_their_bias(tmp_path: Any) -> None:

@@ -1,6 +1,6 @@
-"""The repository's reward for parity in coreference."""
+"""The repository's rewards for parity, for any number of groups."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +14,9 @@ from ..tasks.rewards import BaseReward
 class GenderParityRewardForSynthBias(BaseReward):
     """The paper's reward for completions of :class:`CorefResolutionLoader`'s samples.
 
-    On an ambiguous sample, -1 if the answer goes the way that the answers of this batch favour for its occupations,
-    +1 if it goes against it, 0 where neither is favoured. On an unambiguous one, +1 for the right answer and -1 for
+    On an ambiguous sample, -1 if what is answered has more than an equal share of this batch's answers about its
+    occupations, +1 if it has less, 0 for an equal one; of two answers that is -1 for the favoured one, of more groups
+    each is compared with 1 over their number. On an unambiguous one, +1 for the right answer and -1 for
     a wrong one. A completion that begins with none of the options gets -1: silence must not pay.
     """
 
@@ -28,29 +29,24 @@ class GenderParityRewardForSynthBias(BaseReward):
         chosen = [
             _answer(text, row["options"]) for text, row in zip(completions, input_metadata, strict=True)
         ]
-        leaning: dict[str, int] = defaultdict(int)
-        directions = []
+        said: dict[str, Counter[str]] = defaultdict(Counter)
         for option, row in zip(chosen, input_metadata, strict=True):
-            way = 0 if option is None else self._way(row["outcomes"], option)
-            directions.append(way)
-            if row["answer"] is None:
+            if option is not None and row["answer"] is None:
                 for group in row["groups"]:
-                    leaning[group] += way
+                    said[group][row["outcomes"][option]] += 1
         rewards = []
-        for option, way, row in zip(chosen, directions, input_metadata, strict=True):
+        for option, row in zip(chosen, input_metadata, strict=True):
             if option is None:
                 reward = -1.0
             elif row["answer"] is not None:
                 reward = 1.0 if option == row["answer"] else -1.0
             else:
-                favoured = sum(leaning[group] for group in row["groups"])
-                reward = 0.0 if favoured == 0 else -1.0 if way * favoured > 0 else 1.0
+                own = row["outcomes"][option]
+                even = sum(said[group].total() for group in row["groups"])
+                above = sum(said[group][own] for group in row["groups"]) * len(set(row["outcomes"])) - even
+                reward = float((above < 0) - (above > 0))
             rewards.append(reward)
         return torch.tensor(rewards)
-
-    def _way(self, outcomes: Sequence[str], option: int) -> int:
-        """1 or -1: on which side the option is."""
-        return 1 if outcomes[option] == "pro" else -1
 
 
 class GenderParityRewardForVisionTasks(GenderParityRewardForSynthBias):
@@ -59,9 +55,6 @@ class GenderParityRewardForVisionTasks(GenderParityRewardForSynthBias):
     Of an ambiguous sample, two people with one occupation, -1 if the answer names the one whose gender this batch's
     answers favour for it, +1 for the other.
     """
-
-    def _way(self, outcomes: Sequence[str], option: int) -> int:
-        return 1 if outcomes[option] == min(outcomes) else -1
 
 
 def _answer(completion: str, options: Sequence[str]) -> int | None:

@@ -42,19 +42,11 @@ def group_share(responses: Responses, group: str, outcome: str, draws: Draws) ->
     return weighted_mean(share, draws.of_items(responses, rows, without=group))
 
 
-def group_bias(responses: Responses, group: str, draws: Draws) -> Floats:
-    """One group's bias [B]: sum over outcomes of |p_k - target_k|, p the mean answer over its answered items."""
+def group_apart(responses: Responses, group: str, draws: Draws) -> Floats:
+    """[K, B] how far the mean answer over one group's answered items is from what is fair."""
     rows = members(responses)[group]
     apart = (responses.given_answer - target_distribution(responses, None))[rows]
-    return np.asarray(
-        np.abs(weighted_mean(apart, draws.of_items(responses, rows, without=group))).sum(axis=0)
-    )
-
-
-def cautious_group_bias(responses: Responses, group: str) -> float:
-    """One group's bias by signs that other clusters' items show: its expectation is no higher than the truth."""
-    apart = responses.given_answer - target_distribution(responses, None)
-    return _cross_signed(responses, apart, members(responses)[group], group)
+    return weighted_mean(apart, draws.of_items(responses, rows, without=group))
 
 
 def target_distribution(responses: Responses, target: Sequence[float] | None) -> Floats:

@@ -22,14 +22,14 @@ side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from scipy import stats
 
-from .bias import cautious_group_bias, group_bias, group_share, largest_bias, target_distribution
+from .bias import group_apart, group_share, largest_bias, target_distribution
 from .clusters import Draws, Floats, Names, Sample, Statistic, TooFewClusters, group_names, members
 from .few_clusters import widening
 from .responses import Responses
@@ -154,31 +154,43 @@ class Bootstrap:
 
         Where nothing varies (a single template, equal draws) nothing is known of the spread: the interval is [0, 1].
         """
-
-        def draws(part: Responses, name: str, draws: Draws) -> Floats:
-            return group_share(part, name, outcome, draws)
-
-        return self._by_group(responses, draws, (0.0, 1.0))
-
-    def group_biases(self, responses: Responses | Sequence[Responses]) -> dict[str, Estimate]:
-        """Group -> its bias (:func:`equipoise.metrics.per_group_bias`), as :meth:`group_shares`.
-
-        Where nothing varies the interval is all that a bias can be.
-        """
-        parts = [responses] if isinstance(responses, Responses) else list(responses)
-        largest = largest_bias(target_distribution(parts[0], None))
-        return self._by_group(parts, group_bias, (0.0, largest), cautious_group_bias)
-
-    def _by_group(
-        self,
-        responses: Responses | Sequence[Responses],
-        draws: Callable[[Responses, str, Draws], Floats],
-        limits: tuple[float, float],
-        cautious: Callable[[Responses, str], float] | None = None,
-    ) -> dict[str, Estimate]:
         parts = [responses] if isinstance(responses, Responses) else list(responses)
         names = dict.fromkeys(name for part in parts for name in group_names(part))
-        return {name: self._share(self._group(parts, name, draws, limits, cautious)) for name in names}
+        return {name: self._share(self._group(parts, name, outcome)) for name in names}
+
+    def group_biases(self, responses: Responses | Sequence[Responses]) -> dict[str, Estimate]:
+        """Group -> its bias (:func:`equipoise.metrics.per_group_bias`), over the seeds that have the group.
+
+        The interval reaches as far to both sides as the mean answer may be from the true one, by the distance Σ|p − p'|
+        of the draws: no bias can be further (the triangle inequality), so it errs on the wide side. Where nothing
+        varies, as in :meth:`group_shares`, it is all that a bias can be.
+        """
+        parts = [responses] if isinstance(responses, Responses) else list(responses)
+        limits = 0.0, largest_bias(target_distribution(parts[0], None))
+        names = dict.fromkeys(name for part in parts for name in group_names(part))
+        return {name: self._bias(parts, name, limits) for name in names}
+
+    def _bias(self, parts: Sequence[Responses], name: str, limits: tuple[float, float]) -> Estimate:
+        having = [part for part in parts if any(name in groups for groups in part.groups)]
+        own = [tuple(part.templates[row] for row in members(part)[name]) for part in having]
+        count = sum(map(len, own))
+        plain = [group_apart(part, name, Draws.once(part)) for part in having]
+        biases = np.array([np.abs(apart).sum() for apart in plain])
+        value = float(_mean(biases))
+        if np.isnan(value):
+            return Estimate(value, value, value, count)
+        drawn = [group_apart(part, name, self._draws) for part in having]
+        distances = np.array([np.abs(d - p).sum(axis=0) for d, p in zip(drawn, plain, strict=True)])
+        distances = _mean(distances)
+        distances = distances[~np.isnan(distances)]
+        templates = self._draws.of_templates(_distinct(own))
+        if not distances.size or np.ptp(distances) < _ROUNDING or len(templates) < MIN_TEMPLATES:
+            return Estimate(value, *limits, count)
+        reach = np.quantile(distances, self.level) * widening(distances, templates, 0, self.level)
+        reach += np.quantile(np.abs(self._seed_error(biases, distances.size)), self.level)
+        return Estimate(
+            value, float(max(value - reach, limits[0])), float(min(value + reach, limits[1])), count
+        )
 
     def _share(self, measured: _Measured) -> Estimate:
         value, draws = float(_mean(measured.plain)), _mean(measured.draws)
@@ -188,23 +200,17 @@ class Bootstrap:
             return Estimate(value, *measured.limits, measured.n)
         return self._interval(measured)
 
-    def _group(
-        self,
-        parts: Sequence[Responses],
-        name: str,
-        draws: Callable[[Responses, str, Draws], Floats],
-        limits: tuple[float, float],
-        cautious: Callable[[Responses, str], float] | None,
-    ) -> _Measured:
+    def _group(self, parts: Sequence[Responses], name: str, outcome: str) -> _Measured:
         having = [part for part in parts if any(name in groups for groups in part.groups)]
-        plain = np.array([draws(part, name, Draws.once(part))[0] for part in having])
+        plain = [group_share(part, name, outcome, Draws.once(part))[0] for part in having]
+        draws = [group_share(part, name, outcome, self._draws) for part in having]
         own = [tuple(part.templates[row] for row in members(part)[name]) for part in having]
         return _Measured(
-            plain,
-            plain if cautious is None else np.array([cautious(part, name) for part in having]),
-            np.array([draws(part, name, self._draws) for part in having]),
-            limits,
-            cautious is not None,
+            np.array(plain),
+            np.array(plain),
+            np.array(draws),
+            (0.0, 1.0),
+            False,
             False,
             (),
             _distinct(own),
