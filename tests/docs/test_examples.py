@@ -3,10 +3,11 @@
 import re
 import runpy
 import sys
+from dataclasses import make_dataclass
 from pathlib import Path
 
 import pytest
-from methods.samples import quick
+from methods.samples import QUICK
 from tasks.test_people import drawn
 from tasks.test_synthbias import rows, write
 from tiny import tiny
@@ -14,6 +15,7 @@ from vlms import tiny_vlm
 
 from equipoise.errors import InputError
 from equipoise.interventions import Intervention
+from equipoise.methods.dso import DsoSettings
 from equipoise.models import LoadedModel
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -49,6 +51,12 @@ def test_the_examples_for_images_name_what_is_missing(
             run(monkeypatch, name, "--model", "./nowhere", "--people", "nobody")
 
 
+Quick = make_dataclass(
+    "Quick", [(name, type(value), value) for name, value in QUICK.items()], bases=(DsoSettings,), frozen=True
+)
+"""DSO's settings with defaults for a tiny model."""
+
+
 def shares(text: str) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in re.findall(r"(\d+)% -> +(\d+)%", text)]
 
@@ -61,7 +69,7 @@ def test_what_one_example_trains_the_other_applies(
     people = ["--people", str(drawn(tmp_path / "people"))] if kind == "vlms" else []
     data = ["--synthbias", str(write(tmp_path / "synthbias.csv", rows()))] if kind == "llm" else people
     monkeypatch.setattr("equipoise.models.load", lambda source: loaded)
-    monkeypatch.setattr("equipoise.methods.dso.DsoSettings", quick)
+    monkeypatch.setattr("equipoise.methods.dso.DsoSettings", Quick)
     file = str(tmp_path / "interventions.safetensors")
     run(monkeypatch, f"training_interventions_{kind}.py", "--model", "x", *data, "--out", file, "--steps", "1")
     told = capsys.readouterr().out
