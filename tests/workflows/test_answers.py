@@ -68,8 +68,8 @@ def test_shares_are_of_what_was_written_and_the_base_model_reads_it(tmp_path: Pa
 def test_a_collapse_shows() -> None:
     found = answers(model(), intervention=edit(300.0), strengths=[1.0], limit=10, new_tokens=8)
     base, steered = found.rows
-    # A random model's words mean nothing, which is all that is said of it.
-    assert base.collapse == ("all answers are unclear",) and base.alike < 0.5
+    # A random model's words mean nothing, each something else.
+    assert base.collapse == () and base.alike < 0.5
     assert any("one text" in reason for reason in steered.collapse) and steered.alike == 1.0
 
 

@@ -254,7 +254,11 @@ def _row(
         changes["repetition"] = draws.difference(mean_of("repetition", share=False), now.table, base.table)
         changes["perplexity"] = draws.difference(perplexity, now.texts, base.texts)
     alike = Counter(texts).most_common(1)[0][1] / len(texts)
-    collapse = [f"all answers are {kind}" for kind in kinds if len(texts) > 1 and shares[kind].value == 1]
+    collapse = [
+        f"all answers are {kind}"
+        for kind in kinds
+        if kind != UNCLEAR and len(texts) > 1 and shares[kind].value == 1
+    ]
     if len(texts) > 1 and alike >= _ALIKE:
         collapse.append(f"{100 * alike:.0f} % of the answers are one text")
     if repeated.value >= _LOOPS:
