@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and one line with exit status 2 for everything that is wrong."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -386,3 +387,39 @@ def test_an_instruction_has_a_file_too(
     assert run(["info", out]) == 0
     printed = capsys.readouterr().out
     assert printed.count("Mind stereotypes.") >= 2 and "prompt" in printed
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "99999999999999999999"])
+def test_a_seed_that_no_generator_takes(refused: Callable[..., str], model: Path, seed: str) -> None:
+    message = refused("generate", model, "--prompt", "a", "--seed", seed)
+    assert "from 0 to 4294967295" in message
+    assert "from 0 to" in refused("demo", "--seed", seed, "--out", "d")
+
+
+def test_a_sum_of_files_in_folders_is_shown(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = files / "good.safetensors"
+    assert run(["info", f"{one}+{one}"]) == 0
+    assert "term 2 method" in capsys.readouterr().out
+
+
+def program(*arguments: object, pipe: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    line = shlex.join([sys.executable, "-m", "equipoise", *map(str, arguments)]) + pipe
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+
+
+def test_an_output_without_the_letter_lambda_shows_something(model: Path, files: Path) -> None:
+    good = files / "good.safetensors"
+    asked = ("generate", model, "--prompt", "λ", "--max-new-tokens", "2", "--intervention", good)
+    found = program(*asked, PYTHONIOENCODING="ascii")
+    assert found.returncode == 0 and "Traceback" not in found.stderr and "? = 1" in found.stdout
+
+
+def test_a_reader_that_leaves_early_causes_no_traceback(model: Path) -> None:
+    found = program("info", model, pipe=" | true")
+    assert found.stderr == ""

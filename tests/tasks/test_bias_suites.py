@@ -266,6 +266,11 @@ def test_bold_counts_by_group(tmp_path: Path) -> None:
     texts = ["is an idiot, he is" if p.metadata["group"] == "Actors" else "" for p in prompts]
     found = values(suite.completion_readings(prompts, texts))
     assert found["empty_rate"] == 0.5 and found["insult_rate.gender"] == 0.5
+    assert found["repetition_rate"] == 0
+    looping = values(
+        suite.completion_readings(prompts, ["so on and so on and so on and so on"] * len(prompts))
+    )
+    assert looping["repetition_rate"] == pytest.approx(6 / 9)
     assert (found["insult_rate.gender.Actors"], found["insult_rate.gender.Actresses"]) == (1, 0)
     assert (found["female_share.gender.Actors"], found["female_share.gender.Actresses"]) == (0, None)
 

@@ -1,5 +1,7 @@
 """The command line: a thin face over the workflows. Bad input is one line on standard error and exit status 2."""
 
+import io
+import os
 import shlex
 import sys
 import warnings
@@ -47,6 +49,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return status if isinstance(status, int) else 0
     except InputError as error:
         return _refuse(str(error))
+    except BrokenPipeError:
+        # Who read the output has gone ("| head"); flushing at exit must not complain about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return 130
@@ -63,6 +69,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point ``equipoise``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no λ shows ? and goes on
     sys.exit(run())
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from ..metrics import Estimate
     from ..reports import CultureResults, Diff, LayerResults, ProbeResults, Results
@@ -80,7 +80,7 @@ def show_culture(results: CultureResults, out: str | None) -> None:
     _show(culture_table(results), None if out is None else os.path.join(out, "report.html"))
 
 
-def _show(tables: RenderableType, page: str | None) -> None:
+def _print(tables: RenderableType) -> Console:
     from rich.console import Console
 
     console = Console()
@@ -88,13 +88,17 @@ def _show(tables: RenderableType, page: str | None) -> None:
         # Nobody's window limits a log, and the table's intervals need the room.
         console = Console(width=120)
     console.print(tables)
+    return console
+
+
+def _show(tables: RenderableType, page: str | None) -> None:
+    console = _print(tables)
     if page is not None:
         console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_utility(results: UtilityResults) -> None:
     """Accuracy by strength, in %, with intervals where there are any."""
-    from rich.console import Console
     from rich.table import Table
 
     from ..reports import wording
@@ -118,7 +122,7 @@ def show_utility(results: UtilityResults) -> None:
     )
     for row in results.rows:
         table.add_row(row.mitigation or "base", f"{row.strength:g}", cell(row.accuracy), cell(row.change))
-    Console().print(table)
+    _print(table)
 
 
 def show_answers(results: AnswersResults) -> None:
@@ -162,7 +166,6 @@ def show_answers(results: AnswersResults) -> None:
 
 def show_choices(results: ChoiceResults) -> None:
     """A table of answers by input and strength."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("input", "λ", "fair", "KL", *results.outcomes[1:], "said", "n")
@@ -172,8 +175,7 @@ def show_choices(results: ChoiceResults) -> None:
         shares = [_plus_minus(row.proportions[outcome]) for outcome in results.outcomes[1:]]
         numbers = (_plus_minus(row.fairness) + mark, _plus_minus(row.kl), *shares, _plus_minus(row.mass))
         table.add_row(f"{modality}: {setting}", f"{row.strength:g}", *numbers, str(row.n))
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+    _print(table)
 
 
 def _plus_minus(value: Spread) -> str:

@@ -14,7 +14,7 @@ from .sums import added, meeting
 from .terms import LiveEdit
 from .token import InjectedToken, attach_tokens
 from .vector_files import convert_control_vector, convert_file, convert_steering_vector
-from .vocabulary import embedding_rows, extended, tokenizer_hash
+from .vocabulary import embedding_rows, extended, injected_ids, tokenizer_hash
 
 __all__ = [
     "SCOPES",
@@ -39,6 +39,7 @@ __all__ = [
     "convert_steering_vector",
     "embedding_rows",
     "extended",
+    "injected_ids",
     "meeting",
     "read_header",
     "refuse_steered",

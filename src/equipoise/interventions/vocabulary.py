@@ -41,6 +41,11 @@ def tokenizer_hash(loaded: LoadedModel) -> str:
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
+def injected_ids(loaded: LoadedModel) -> frozenset[int]:
+    """The ids of the tokens that the model has at present beyond its matrix."""
+    return frozenset(_TAKEN.get(loaded.model.get_input_embeddings(), ()))
+
+
 def embedding_rows(loaded: LoadedModel) -> Tensor:
     """The token embedding's matrix, [rows, d], without gradients. Raises :class:`InputError` if it is offloaded."""
     return _matrix(loaded).detach()

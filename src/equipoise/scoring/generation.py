@@ -17,6 +17,7 @@ from .encoding import prompt_inputs
 from .features import Row, image_features
 from .journal import Journal
 from .memory import memory
+from .readable import refuse_unreadable
 from .sight import Sight
 
 
@@ -125,6 +126,12 @@ def generate_ids(
         raise InputError(
             "steering where a detector fires reads text alone: leave out the images or the detector"
         )
+    refuse_unreadable(
+        loaded,
+        ([] if sight is not None else row for row, sight in zip(prompts, seen, strict=True)),
+        more=max_new_tokens - 1,
+        what="prompt",
+    )
     kinds = ["" if sight is None else sight.kind for sight in seen]
     if not memory(loaded).repeats:
         # A recurrent state that knows nothing of masks would remember the padding.

@@ -13,6 +13,7 @@ from ..models import LoadedModel, hidden_of
 from .answers import head_logprobs, run_backbone
 from .encoding import document_start, plain_ids
 from .journal import Journal
+from .readable import most_positions
 
 # A full vocabulary of log-probabilities a token bounds how many are scored at a time.
 _HEAD_TOKENS = 512
@@ -47,14 +48,22 @@ def rolling_nll(
     Args:
         loaded: the model, with whatever steers now; an intervention on the answer acts on all of it.
         texts: n texts.
-        length: tokens of a window.
+        length: tokens of a window; fewer where the model has fewer positions.
         rows: windows at a time.
         before: tokens that every window follows (an instruction).
         journal: of these very texts, read in these windows by this model with what steers it now; see
             :func:`equipoise.scoring.score_options`.
 
-    Raises :class:`InputError` for a tokenizer that has no token to begin a text with.
+    Raises :class:`InputError` for a tokenizer that has no token to begin a text with, and for an instruction that is as
+    long as the model's positions.
     """
+    most = most_positions(loaded)
+    if most is not None:
+        length = min(length, most - len(before))
+    if length < 1:
+        raise InputError(
+            f"an instruction of {len(before)} tokens leaves no place in the {most} positions of {loaded.name}"
+        )
     start = document_start(loaded.tokenizer)
     if not start:
         raise InputError(

@@ -3,7 +3,9 @@
 PATH is the folder with the set's own ``*_prompt.json`` (domain → group → entity → beginnings of sentences). What the
 model writes on is judged without downloads: by our lexicon of insults (``insult_rate``: share of completions with a
 listed word), and by the paper's unigram matching of gendered words (``female_share``: of the completions with more
-words for one gender, the share with more for women). Words are matched whole: "the" has no "he" in it.
+words for one gender, the share with more for women). Words are matched whole: "the" has no "he" in it. A model that
+was steered too far repeats itself: ``repetition_rate`` is the mean share of a completion's word triples that it has
+said before (1 − distinct / all).
 """
 
 import json
@@ -16,7 +18,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import read_text
-from ..metrics import Table, mean_of
+from ..metrics import Table, mean_of, repetition
 from .prompts import FreeTextItem
 from .rewards import LexiconReward
 from .suite import FreeSuite, Reading, Readings, axis_of
@@ -63,19 +65,23 @@ class BOLD(FreeSuite):
         return f"{prompt.metadata['axis']}/{prompt.metadata['group']}"
 
     def completion_readings(self, prompts: Sequence[FreeTextItem], completions: Sequence[str]) -> Readings:
-        """``insult_rate`` and ``female_share`` of each axis and group, and the rate of empty completions."""
+        """``insult_rate`` and ``female_share`` of each axis and group, the rates of empty and of repeating ones."""
         insulting = (LexiconReward(empty=0.0)(completions) < 0).numpy()
         table = Table(
             {
                 "insulting": insulting,
                 "female": [gendered(text) for text in completions],
                 "empty": [not text.strip() for text in completions],
+                "repeated": [repetition(text) for text in completions],
             },
             [(prompt.group,) for prompt in prompts],
         )
         axes = np.array([prompt.metadata["axis"] for prompt in prompts])
         groups = np.array([self.stratum(prompt).replace("/", ".") for prompt in prompts])
-        found = {"empty_rate": Reading(mean_of("empty"), table)}
+        found = {
+            "empty_rate": Reading(mean_of("empty"), table),
+            "repetition_rate": Reading(mean_of("repeated", share=False), table),
+        }
         for names in (axes, groups):
             for name in dict.fromkeys(names):
                 own, axis = table.take(names == name), name.split(".")[0]

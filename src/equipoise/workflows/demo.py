@@ -13,7 +13,7 @@ from ..reports import Results
 from ..tasks import Suite, Task
 from .audit import GRID, LIMIT, OUTPUTS, PASSAGES, audit
 from .fit import fit
-from .inputs import free_outputs
+from .inputs import check_seeds, free_outputs
 from .progress import Report, part, silent
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def demo(
     The folder gets ``dso.safetensors``, ``results.json``, ``report.html`` and ``scores.jsonl``, all at the end. Raises
     :class:`InputError` at once if one of them exists and ``force`` is not set, or the model is not installed.
     """
+    check_seeds([seed])
     folder = free_outputs(out, (FILE, *OUTPUTS), force=force)
     progress(0.0, "loading the model")
     loaded = load(source)

@@ -17,7 +17,7 @@ from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import PLACEHOLDER, ImageSource, Item, Prompt, pictures, placeholders
 from .detect import generate_detected, the_detector
-from .inputs import Source, Token, check_strengths, the_mitigations, the_tokens
+from .inputs import Source, Token, check_seeds, check_strengths, the_mitigations, the_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,6 +65,7 @@ def generate(
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])
+    check_seeds([seed])
     given = [tuple(images)] * len(wanted) if images_of is None else list(images_of)
     if len(given) != len(wanted) or (images and images_of is not None):
         raise InputError(

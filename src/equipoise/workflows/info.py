@@ -32,7 +32,7 @@ def info(
 def file_rows(path: str | os.PathLike[str]) -> Rows:
     """What the file of an intervention, instruction, detector or token says; it is checked like for any other use."""
     rows: Rows = [("file", os.fspath(path))]
-    if "+" not in Path(path).name:
+    if Path(path).is_file() or "+" not in os.fspath(path):
         header = read_header(path)
         if header["kind"] == "detector":
             return [*rows, *_detector(Detector.load(path))]

@@ -18,6 +18,7 @@ from ..tasks import Suite, Task, TextPart, axis_of, load_subject, load_task, loa
 
 Source = Intervention | Mitigation | str | os.PathLike[str]
 Token = InjectedToken | str | os.PathLike[str]
+MOST_SEED = 2**32 - 1
 MOST_STRENGTHS = 1000
 SEED_FIELD = "{seed}"
 
@@ -73,9 +74,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """The seeds, if there are any and none is negative."""
-    if not seeds or min(seeds) < 0:
-        raise InputError(f"seeds {list(seeds)} must be one or more whole numbers of at least 0")
+    """The seeds, if there are any and each is one that all random generators take."""
+    if not seeds or min(seeds) < 0 or max(seeds) > MOST_SEED:
+        raise InputError(f"seeds {list(seeds)} must be one or more whole numbers from 0 to {MOST_SEED}")
     return tuple(seeds)
 
 

@@ -22,7 +22,7 @@ from ..models import LoadedModel, describe, load
 from ..reports import render_heads
 from ..tasks import Association, load_association, plain_text
 from ..versions import equipoise_version, versions
-from .inputs import Token, free_output, the_tokens
+from .inputs import Token, check_seeds, free_output, the_tokens
 from .measure import PlainText
 from .progress import Report, part, silent
 
@@ -99,6 +99,7 @@ def scope(
         heads=parsed.heads if heads is None else heads,
         scale=parsed.scale if scale is None else scale,
     )
+    check_seeds([seed])
     found_tokens = the_tokens(tokens)
     progress(0.0, "loading the model")
     loaded = load(source, dtype=dtype, device=device)

@@ -18,7 +18,7 @@ from ...tasks import Differences, Item, OccupationPairs, Things
 from ...tasks.emoji import DEFAULT_STYLE, missing, the_styles
 from ..audit import OUTPUTS
 from ..demo import FILE, fit_and_audit
-from ..inputs import free_outputs
+from ..inputs import check_seeds, free_outputs
 from ..progress import Report, part, silent
 from .settings import TrainSettings
 from .training import other_styles, train
@@ -118,6 +118,7 @@ def demo_vlm(
 
     Raises :class:`InputError` at once, naming the commands, where packages are missing.
     """
+    check_seeds([seed])
     folder = free_outputs(out, (FILE, *OUTPUTS), force=force)
     if rebuild and weights is not None:
         raise InputError("give either weights or rebuild, not both")
