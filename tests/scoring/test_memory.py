@@ -9,14 +9,16 @@ import torch
 import transformers
 from interventions.samples import intervention
 from scoring.samples import model
+from scoring.test_vlms import questions, vlm
 from serve.test_engine import Client
 from tiny import ARCHITECTURES, spread, tiny_tokenizer
+from vlms import VLMS
 
 from equipoise.analysis import Detector, Watch
 from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
-from equipoise.scoring import answer_tokens, encode_all, generate, memory, score_options
+from equipoise.scoring import Memory, answer_tokens, encode_all, generate, memory, score_options
 from equipoise.serve import Engine
 from equipoise.tasks import Item
 
@@ -155,3 +157,16 @@ def test_what_needs_a_cache_is_refused_in_one_line(name: str) -> None:
         Engine(loaded, {})
     with attach(loaded, intervention(loaded), 0.0) as handle, pytest.raises(InputError, match="read along"):
         Watch(loaded, [Detector("x", "block.0.out", torch.ones(48), 0.0)], handle, 1.0)
+
+
+# PaliGemma's tokens look ahead within what is read at once: answers continue its prompts and are no part of them.
+@pytest.mark.parametrize("name", [name for name in VLMS if name != "PaliGemma"])
+def test_prompts_with_images_need_no_cache_either(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a vision-language model with recurrent layers would be scored: whole, without going on from a cache."""
+    loaded = vlm(name)
+    asked = questions(loaded)
+    assert memory(loaded) == Memory(steps=True, repeats=True)
+    wanted = score_options(loaded, asked).logp
+    for room in ("answers", "generation"):
+        monkeypatch.setattr(f"equipoise.scoring.{room}.memory", lambda _: Memory(steps=False, repeats=False))
+    np.testing.assert_allclose(score_options(loaded, asked).logp, wanted, rtol=0, atol=1e-4)
