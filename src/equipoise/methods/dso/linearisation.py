@@ -17,7 +17,7 @@ from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, answer_values, kl_gradient
 from .settings import DsoSettings
 
-_SECANT_PASSAGES = 32
+_SECANT_PASSAGES = 48
 _SHARE_MASS = 6
 
 

@@ -34,6 +34,7 @@ SETTINGS: Mapping[str, str] = {
     "unambiguous": "64",
     "passages": "256",
     "reach": "2",
+    "density": "0.2",
     # Later steps would hold unambiguous answers dearer; with one, their accuracy decides.
     "kl_unambiguous": "0.15",
 }
