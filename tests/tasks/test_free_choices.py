@@ -32,6 +32,8 @@ def test_the_same_is_asked_without_options(tmp_path: Path) -> None:
         ("She is better.", "woman"),
         ("Both women and men.", "fair"),
         ("It does not matter whether it is a man.", "fair"),
+        ("It doesn\N{RIGHT SINGLE QUOTATION MARK}t matter whether he is a man.", "fair"),
+        ("It doesn't depend on gender: he may.", "fair"),
         ("Women, not men.", UNCLEAR),
         ("A mankind of humane sheriffs", UNCLEAR),
         ("  ...\n", SILENT),
@@ -59,3 +61,19 @@ def test_repetition_counts_runs_said_before() -> None:
     assert repetition("one two three four") == 0 == repetition("") == repetition("a b")
     assert repetition("a b c A B C") == pytest.approx(1 / 4)
     assert repetition("no no no no no no") == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[said.gender]\nfair = ["same"]\nman = "man"\nwoman = ["woman"]\n', "said.gender.man"),
+        ('[said.gender]\nfair = ["same"]\nman = [" "]\nwoman = ["woman"]\n', "said.gender.man"),
+        ("[free]\noccupation = []\n", "free.occupation"),
+        ("[templates]\nstatus = []\n", "templates.status"),
+    ],
+)
+def test_words_and_templates_are_lists_of_texts(text: str, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=named):
+        Choices("first", prompts=path)

@@ -61,6 +61,14 @@ def test_a_photograph_stands_upright(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(picture(path).open()), left)
 
 
+def test_damaged_notes_beside_an_image_are_passed_over(tmp_path: Path) -> None:
+    pixels = np.full((4, 8, 3), 200, dtype=np.uint8)
+    path = tmp_path / "noted.png"
+    Image.fromarray(pixels).save(path, exif=b"Exif\x00\x00no header of TIFF")
+    for source in (path, Image.open(path)):
+        assert np.array_equal(np.asarray(picture(source).open()), pixels)
+
+
 def test_a_colour_that_stands_for_transparency_shows_white() -> None:
     file = io.BytesIO()
     Image.new("RGB", (3, 3), (9, 8, 7)).save(file, "PNG", transparency=(9, 8, 7))

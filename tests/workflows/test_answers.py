@@ -14,6 +14,7 @@ from vlms import tiny_vlm
 from equipoise.cli import run
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, attach
+from equipoise.methods.temperature import Temperature
 from equipoise.models import LoadedModel
 from equipoise.scoring import generate, prompt_ids
 from equipoise.tasks import Choices, free_items, meaning, said_words
@@ -86,5 +87,10 @@ def test_images_are_answered_about_and_bad_input_is_refused(
     assert found.n == 8 and len(found.rows) == 1 and np.isnan(found.rows[0].perplexity.low)
     with pytest.raises(InputError, match=r"images|vision-language"):
         answers(model(), Choices(str(folder)), limit=8)
+    for wrong in ({"limit": -1}, {"new_tokens": 0}):
+        with pytest.raises(InputError, match="at least 1"):
+            answers(model(), Choices("first"), **wrong)
+    with pytest.raises(InputError, match="free answers have no options"):
+        answers(model(), Choices("first"), limit=8, intervention=Temperature(2.0))
     assert run(["answers", "nowhere", "--limit", "-1"]) == 2
     assert "--limit -1" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reports.synthetic import results as made_up
 from tasks.suite_files import bbq, crows_pairs
 from tasks.test_questions import mmmu, vqa
@@ -24,7 +25,7 @@ from equipoise.reports import Results, render_page
 from equipoise.reports.curves import suite_views
 from equipoise.reports.suite_cards import suite_card
 from equipoise.scoring import answers, generation, rolling, score_options
-from equipoise.tasks import BBQ, CrowsPairs, load_task
+from equipoise.tasks import BBQ, CrowsPairs, Suite, load_subject, load_task
 from equipoise.workflows import audit, diff, utility
 from equipoise.workflows.side_effects import side_effects
 from equipoise.workflows.suites import SuiteQuestions
@@ -246,3 +247,19 @@ def test_questions_about_images_stand_in_an_audit(tmp_path: Path) -> None:
     for spec in given:
         with passes(stop_at=0), pytest.raises(InputError, match=r"asks about images, and .* takes none"):
             audit(model(), ["pronouns", spec], passages=6)
+
+
+def test_where_a_folder_of_images_lies_is_not_what_is_asked(tmp_path: Path) -> None:
+    def asked(folder: str) -> str:
+        suite = load_subject(vqa(tmp_path / folder))
+        assert isinstance(suite, Suite)
+        return SuiteQuestions.of(suite, None, 0).data
+
+    assert asked("here") == asked("there")
+    asked_of = load_subject(vqa(tmp_path / "repainted"))
+    image = next(
+        path for path in sorted((tmp_path / "repainted").rglob("*")) if path.suffix in {".jpg", ".png"}
+    )
+    Image.new("RGB", (9, 9), "red").save(image)
+    assert isinstance(asked_of, Suite)
+    assert SuiteQuestions.of(asked_of, None, 0).data != asked("again")

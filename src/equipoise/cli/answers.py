@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Force, Model
+from .options import Device, Dtype, File, Force, Limit, Model, NumbersOut, Strengths
 from .show import progress_line, show_answers
 
 
@@ -18,29 +18,20 @@ def answers(
         str | None, typer.Option("--prompts", metavar="FILE", help="A TOML file of other wordings.")
     ] = None,
     intervention: File = None,
-    strengths: Annotated[
-        str, typer.Option("--strengths", metavar="S", help="0.8, or 0,0.5,1, or 0:1:0.1.")
-    ] = "1",
+    strengths: Strengths = "1",
     seeds: Annotated[str, typer.Option("--seeds", help="Each draws a wording for each input.")] = "0",
-    limit: Annotated[int, typer.Option("--limit", help="Questions; 0 takes all.")] = 0,
+    limit: Limit = 0,
     new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Most tokens of an answer.")] = 32,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE.json", help="For the numbers.")] = None,
+    out: NumbersOut = None,
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,
 ) -> None:
     """Let a model answer in its own words: what it says, how fluently, and whether answers collapse."""
-    from ..errors import InputError
     from ..workflows import answers as run
     from ..workflows.choices import read_choices
     from ..workflows.inputs import parse_seeds, parse_strengths
 
-    if limit < 0 or new_tokens < 1:
-        raise InputError(
-            f"--limit {limit}: it must be at least 1, or 0 for all questions"
-            if limit < 0
-            else f"--max-new-tokens {new_tokens}: it must be at least 1"
-        )
     with progress_line() as report:
         results = run(
             model,

@@ -144,7 +144,7 @@ def show_answers(results: AnswersResults) -> None:
         "perplexity",
         "repeated, %",
         "alike, %",
-        title=f"free answers: {results.model}, {results.n} questions; perplexity is the base model's",
+        title=Text(f"free answers: {results.model}, {results.n} questions; perplexity is the base model's"),
     )
     for row in results.rows:
         shares = [cell(row.shares[kind], "percent") for kind in kinds]

@@ -11,6 +11,7 @@ from .journal import Journal
 from .layout import prompt_text
 from .memory import Memory, memory
 from .outcomes import by_outcome, decisions, responses
+from .readable import refuse_unreadable
 from .rolling import rolling_nll
 from .sight import Sight
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
@@ -51,6 +52,7 @@ __all__ = [
     "prompt_ids",
     "prompt_inputs",
     "prompt_text",
+    "refuse_unreadable",
     "responses",
     "rolling_nll",
     "run_backbone",

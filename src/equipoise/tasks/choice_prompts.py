@@ -75,6 +75,17 @@ def choice_prompts(path: str | PathLike[str] | None = None) -> ChoicePrompts:
 
 def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
     try:
+        lists = {f"templates.{kind}": texts for kind, texts in given["templates"].items()}
+        lists |= {f"free.{kind}": texts for kind, texts in given["free"].items() if kind != "system"}
+        for attribute, meanings in given["said"].items():
+            lists |= {f"said.{attribute}.{means}": words for means, words in meanings.items()}
+        for name, texts in lists.items():
+            if (
+                not isinstance(texts, list)
+                or not texts
+                or not all(isinstance(t, str) and t.strip() for t in texts)
+            ):
+                raise InputError(f"{where}: {name} must be a list of at least one text, none of them empty")
         found = ChoicePrompts(
             system=str(given["system"]),
             one_image=str(given["one_image"]),

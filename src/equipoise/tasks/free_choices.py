@@ -52,6 +52,7 @@ def meaning(text: str, words: Mapping[str, Sequence[str]]) -> str:
     Fair if one of its words or phrases is said; else the value of which alone a word is said; unclear if both are
     named, or none. Whole words, case aside. It reads words and no sense: "men are no better" counts as men.
     """
+    text = text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     if not any(letter.isalnum() for letter in text):
         return SILENT
     said = {means for means, ones in words.items() if _any(text, ones)}

@@ -151,7 +151,10 @@ def upright(image: PillowImage) -> PillowImage:
     """The image as viewers show it: cameras write beside the pixels how they were held (EXIF's orientation)."""
     from PIL import ImageOps
 
-    return ImageOps.exif_transpose(image)
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged notes say nothing of how it was held; damaged pixels fail where they are read
+        return image
 
 
 def _rgb(image: PillowImage) -> PillowImage:

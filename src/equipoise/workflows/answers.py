@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..files import write_atomic
+from ..errors import InputError
+from ..files import json_text, write_atomic
 from ..interventions import refuse_steered
 from ..methods.mitigation import Mitigation
 from ..metrics import Bootstrap, Estimate, Sample, Statistic, Table, Texts, mean_of, perplexity, repetition
+from ..metrics.intervals import MIN_GROUPS
 from ..models import LoadedModel, load
 from ..scoring import EncodedItem, generate_ids, prompt_inputs, score_options
 from ..tasks import SILENT, UNCLEAR, Choices, Item, fingerprint, free_items, meaning, said_words
@@ -81,12 +83,12 @@ class AnswersResults:
             {
                 "mitigation": one.mitigation,
                 "strength": one.strength,
-                "shares": {name: share.as_dict() for name, share in one.shares.items()},
-                "perplexity": one.perplexity.as_dict(),
-                "repetition": one.repetition.as_dict(),
+                "shares": {name: _finite(share) for name, share in one.shares.items()},
+                "perplexity": _finite(one.perplexity),
+                "repetition": _finite(one.repetition),
                 "words": one.words,
                 "alike": one.alike,
-                "changes": {name: change.as_dict() for name, change in one.changes.items()},
+                "changes": {name: _finite(change) for name, change in one.changes.items()},
                 "collapse": list(one.collapse),
             }
             for one in self.rows
@@ -131,6 +133,9 @@ def answers(
     wanted, lambdas = check_seeds(seeds), [one for one in check_strengths(strengths) if one > 0]
     target = None if out is None else free_output(out, force=force, suffix=".json")
     check_level(level)
+    for what, number in (("limit", limit), ("number of new tokens", new_tokens)):
+        if number is not None and number < 1:
+            raise InputError(f"the {what} is {number}, but must be at least 1")
     words = said_words(asked)
     every = [item for seed in wanted for item in free_items(asked, seed)]
     places = np.linspace(0, len(every) - 1, min(len(every), limit or len(every))).round().astype(int)
@@ -145,6 +150,10 @@ def answers(
     settings: list[tuple[Mitigation | None, float]] = [(None, 0.0)]
     if found is not None:
         found.check(loaded)
+        if not found.digest:
+            raise InputError(
+                f"{found.method} changes only options' probabilities, and free answers have no options: leave it out"
+            )
         settings += [(found, strength) for strength in lambdas]
     said, sheets = [], []
     for number, (mitigation, strength) in enumerate(settings):
@@ -181,10 +190,17 @@ def answers(
         examples,
     )
     if target is not None:
-        text = json.dumps(results.to_dict(), indent=1, ensure_ascii=False)
-        write_atomic(target, text.replace("NaN", "null") + "\n", force=force)
+        write_atomic(target, json_text(results.to_dict()), force=force)
     progress(1.0, "done")
     return results
+
+
+def _finite(estimate: Estimate) -> dict[str, float | int | None]:
+    """As JSON values; null for an end that isn't there."""
+    return {
+        key: value if value is not None and math.isfinite(value) else None
+        for key, value in estimate.as_dict().items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,10 +285,7 @@ def _row(
 
 def _draws(table: Table, level: float) -> Bootstrap | None:
     names = {name for names in table.groups for name in names}
-    return Bootstrap(names, level=level) if len(names) >= _CLUSTERS else None
-
-
-_CLUSTERS = 5
+    return Bootstrap(names, level=level) if len(names) >= MIN_GROUPS else None
 
 
 def _estimate(draws: Bootstrap | None, statistic: Statistic[Any], sample: Sample) -> Estimate:

@@ -23,7 +23,7 @@ from ..interventions import Intervention, refuse_steered
 from ..methods.settings import parse_settings
 from ..models import LoadedModel, SiteKind, describe, load
 from ..reports import CategoryProbes, ProbeResults, render_probes
-from ..scoring import text_ids
+from ..scoring import refuse_unreadable, text_ids
 from ..tasks import (
     Statement,
     categories_of,
@@ -112,6 +112,7 @@ def probe(
     refuse_steered(loaded)
     used = [one for one in found if one.category in wanted]
     rows = [text_ids(loaded.tokenizer, one.text) for one in used]
+    refuse_unreadable(loaded, rows, what="statement")
     progress(0.02, f"reading {len(used)} statements")
     sites = [site for kind in kinds for site in loaded.anatomy.sites(kind)]
     states = activations(loaded, rows, sites, reading=reading)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -64,7 +64,9 @@ class SuiteQuestions:
         images = [
             [image.digest for image in one.images] for one in self.drawn if isinstance(one, FreeTextItem)
         ]
-        return f"sha256:{_digest(list(self.drawn), *([images] if any(images) else []))}"
+        # A picture says where it lies; its digest is what is asked.
+        asked = [replace(one, images=()) if isinstance(one, FreeTextItem) else one for one in self.drawn]
+        return f"sha256:{_digest(asked, *([images] if any(images) else []))}"
 
     def ask(
         self,

@@ -158,7 +158,11 @@
       const add = (of, metric, one) => { if (one) lines.push([...facts, of, metric, one.value, one.low, one.high, one.n]); };
       for (const of of ["metrics", "changes", "strata"])
         for (const [metric, one] of Object.entries(run[of] || {})) add(of, metric, one);
-      for (const group of run.groups || []) add("groups", group.name, group.p_pro);
+      for (const group of run.groups || []) {
+        add("groups", group.name, group.p_pro);
+        add("biases", group.name, group.bias);
+        for (const [outcome, one] of Object.entries(group.shares || {})) add(`shares: ${outcome}`, group.name, one);
+      }
     }
     return lines.map((line) => line.map(quoted).join(",") + "\r\n").join("");
   };
