@@ -53,6 +53,7 @@ _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
 _DROP = 0.01
 _FEW = 50
 _CHANCE = 2
+_MOST = 0.1
 # How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
 _ASIDE = 0.99
@@ -84,7 +85,7 @@ class ExactFit:
         ]
         self.validation = Validation(loaded, shown, outcomes, held, target)
         clear = sum(item.part == "unambiguous" for item in shown)
-        self._drop = _CHANCE / clear if 0 < clear < _FEW else _DROP
+        self._drop = min(_MOST, _CHANCE / clear) if 0 < clear < _FEW else _DROP
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None
@@ -164,14 +165,14 @@ class ExactFit:
         """The last state, if it is within the budget; in the end also the mean of the last two, as long as it may be.
 
         What two states, fitted on different items, don't share is noise that costs divergence and moves nothing on
-        other items. The mean is drawn out until it spends the budget; its density is that of a state. Where the last
-        but one is beyond the budget its mean is tried too; an earlier one is only on the way.
+        other items. The mean is drawn out until it spends the budget; its density is that of a state. Where a state is
+        beyond the budget, its mean is shortened until it is within.
         """
-        budget, left = self.settings.kl, self.settings.steps + 1 - len(states)
+        budget = self.settings.kl
         if figures.kl <= budget:
             yield states[-1], figures
-        if left > (0 if figures.kl <= budget else 1):
-            return
+            if len(states) <= self.settings.steps:
+                return
         vector, kl = states[-1], figures.kl
         if len(states) > 2:
             vector = sparse_mean(states[-1], states[-2], metric, self.settings.density)
