@@ -83,13 +83,13 @@ def test_every_answer_is_the_one_given_alone(served: Served) -> None:
     assert dict(zip(cases, found, strict=True)) == wanted
 
 
-def slow_to_see(monkeypatch: pytest.MonkeyPatch) -> None:
+def slow_to_see(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.05) -> None:
     """Every token of an answer about an image takes a while."""
     see = engine.generate_seeing
 
     def slowly(*given: Any, before_pass: Any, **more: Any) -> None:
         def wait() -> None:
-            time.sleep(0.05)
+            time.sleep(seconds)
             before_pass()
 
         see(*given, before_pass=wait, **more)
@@ -151,7 +151,8 @@ def test_bad_images_are_refused_in_a_sentence(served: Served) -> None:
 def test_who_goes_away_while_an_image_is_looked_at_frees_the_server(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow_to_see(monkeypatch)
+    # The answer must not be finished before it is looked at, on a busy machine either.
+    slow_to_see(monkeypatch, 0.5)
     before = served.engine.counts["cancelled"]
     body = {"messages": [message("Who is this?", 0)], "max_tokens": 90, "temperature": 0, "stream": True}
     with served.http.stream("POST", "/v1/chat/completions", json=body) as response:
