@@ -190,7 +190,8 @@ def test_a_client_that_goes_away_is_no_longer_served(served: Served) -> None:
     before = served.engine.counts["cancelled"]
     body = {"prompt": "Once upon", "max_tokens": 120, "temperature": 0, "stream": True}
     with served.http.stream("POST", "/v1/completions", json=body) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()
+        next(lines)
     deadline = time.monotonic() + 60
     while served.engine.running or served.engine.waiting:
         assert time.monotonic() < deadline
