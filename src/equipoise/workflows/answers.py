@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -83,12 +82,12 @@ class AnswersResults:
             {
                 "mitigation": one.mitigation,
                 "strength": one.strength,
-                "shares": {name: _finite(share) for name, share in one.shares.items()},
-                "perplexity": _finite(one.perplexity),
-                "repetition": _finite(one.repetition),
+                "shares": {name: share.as_dict() for name, share in one.shares.items()},
+                "perplexity": one.perplexity.as_dict(),
+                "repetition": one.repetition.as_dict(),
                 "words": one.words,
                 "alike": one.alike,
-                "changes": {name: _finite(change) for name, change in one.changes.items()},
+                "changes": {name: change.as_dict() for name, change in one.changes.items()},
                 "collapse": list(one.collapse),
             }
             for one in self.rows
@@ -193,14 +192,6 @@ def answers(
         write_atomic(target, json_text(results.to_dict()), force=force)
     progress(1.0, "done")
     return results
-
-
-def _finite(estimate: Estimate) -> dict[str, float | int | None]:
-    """As JSON values; null for an end that isn't there."""
-    return {
-        key: value if value is not None and math.isfinite(value) else None
-        for key, value in estimate.as_dict().items()
-    }
 
 
 @dataclass(frozen=True, eq=False)
