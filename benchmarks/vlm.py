@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from drawing_style import measure_style
 from sklearn.linear_model import LogisticRegression
 from timing import write
 
@@ -29,7 +30,6 @@ from equipoise.models.small_vlm import features, parts, small_vlm_folder
 from equipoise.reports import Comparison, Results
 from equipoise.tasks import Portrait, load_people
 from equipoise.tasks.emoji import STYLES
-from equipoise.workflows.demo_vlm import measure_style
 from equipoise.workflows.demo_vlm.demo import SETTINGS, PlantedPairs
 from equipoise.workflows.inputs import parse_strengths
 

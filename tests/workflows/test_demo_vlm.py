@@ -21,10 +21,10 @@ from equipoise.errors import InputError
 from equipoise.models.small_vlm import CHAT, IMAGE_TOKEN, SIZE, bake, features, shipped_weights, vlm_processor
 from equipoise.tasks.emoji import OBJECTS, ROLES, SKIN_TONES, _people
 from equipoise.tasks.occupation_pairs import WORDINGS
-from equipoise.tasks.planted import CENSUS, balanced, planted_dark, planted_woman
 from equipoise.workflows.demo_vlm import TrainSettings, demo_vlm, other_styles
 from equipoise.workflows.demo_vlm.demo import FEW, GRID, refuse_seen
 from equipoise.workflows.demo_vlm.packing import pack
+from equipoise.workflows.demo_vlm.planted import CENSUS, balanced, planted_dark, planted_woman
 from equipoise.workflows.demo_vlm.questions import _TWO, _WHO, Asked, Drawn, Scene, Scenes
 from equipoise.workflows.demo_vlm.training import TOKENS, Learner
 

@@ -127,7 +127,6 @@ def show_utility(results: UtilityResults) -> None:
 
 def show_answers(results: AnswersResults) -> None:
     """Shares of what free answers mean, and how fluent they are, by strength; then some of them."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -150,9 +149,7 @@ def show_answers(results: AnswersResults) -> None:
         shares = [cell(row.shares[kind], "percent") for kind in kinds]
         fluent = (cell(row.perplexity, "plain"), cell(row.repetition, "percent"), f"{100 * row.alike:.0f}")
         table.add_row(f"{row.strength:g}", *shares, *fluent)
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
-    console.print(table)
+    console = _print(table)
     for row in results.rows:
         for reason in row.collapse:
             console.print(

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ..models import LoadedModel
 from ..tasks import Task
 from .adapter import Adapter
-from .preference import PreferenceSettings, fit_adapter, preference
+from .preference import PreferenceSettings, fit_preferring
 from .progress import Report
 
 
@@ -44,14 +44,4 @@ def fit(
 
     Raises InputError where peft is missing, for a model that is steered or has no linear attention layers.
     """
-    settings = settings or DpoSettings()
-    return fit_adapter(
-        preference(settings.beta),
-        loaded,
-        task,
-        settings,
-        seed=seed,
-        text=text,
-        progress=progress,
-        relative=settings.reference == "base",
-    )
+    return fit_preferring(loaded, task, settings or DpoSettings(), seed=seed, text=text, progress=progress)

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ..models import LoadedModel
 from ..tasks import Task
 from .adapter import Adapter
-from .preference import PreferenceSettings, fit_adapter, preference
+from .preference import PreferenceSettings, fit_preferring
 from .progress import Report
 
 
@@ -47,14 +47,6 @@ def fit(
 
     Raises InputError where peft is missing, for a model that is steered or has no linear attention layers.
     """
-    settings = settings or LoraDpoSettings()
-    return fit_adapter(
-        preference(settings.beta),
-        loaded,
-        task,
-        settings,
-        seed=seed,
-        text=text,
-        progress=progress,
-        relative=settings.reference == "base",
+    return fit_preferring(
+        loaded, task, settings or LoraDpoSettings(), seed=seed, text=text, progress=progress
     )

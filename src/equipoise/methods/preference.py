@@ -148,6 +148,28 @@ def fit_adapter(
         return replace(adapter, provenance=origin)
 
 
+def fit_preferring(
+    loaded: LoadedModel,
+    task: Task,
+    settings: PreferenceSettings,
+    *,
+    seed: int,
+    text: Sequence[str] | None,
+    progress: Report | None,
+) -> Adapter:
+    """:func:`fit_adapter` by the loss of DPO, relative to what the settings say."""
+    return fit_adapter(
+        preference(settings.beta),
+        loaded,
+        task,
+        settings,
+        seed=seed,
+        text=text,
+        progress=progress,
+        relative=settings.reference == "base",
+    )
+
+
 def _train(
     loss: Loss,
     found: Ground,

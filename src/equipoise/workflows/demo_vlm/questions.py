@@ -2,7 +2,7 @@
 
 No wording is one of :data:`equipoise.tasks.occupation_pairs.WORDINGS`, which are for measuring. In unambiguous
 questions one answer is right. Where both people have the occupation, the target is the planted probability itself
-(:mod:`equipoise.tasks.planted`), which is what sampled answers would be on average, with less noise.
+(:mod:`equipoise.workflows.demo_vlm.planted`), which is what sampled answers would be on average, with less noise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ...tasks.emoji import SKIN_TONES
 from ...tasks.occupations import with_article
-from ...tasks.planted import balanced, planted_dark, planted_woman
+from .planted import balanced, planted_dark, planted_woman
 
 _TWO = (
     "Photo {a} <image>\nPhoto {b} <image>\n",

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from ...models import LoadedModel
-from ...scoring import score_options
-from ...tasks import Item, OccupationPairs
-from ...tasks.emoji import OBJECTS, load_emoji, load_things
-from ...tasks.item import Part
-from ...tasks.people import GENDERS, TONES
-from ...tasks.planted import planted_dark, planted_woman
+from equipoise.models import LoadedModel
+from equipoise.scoring import score_options
+from equipoise.tasks import Item, OccupationPairs
+from equipoise.tasks.emoji import OBJECTS, load_emoji, load_things
+from equipoise.tasks.item import Part
+from equipoise.tasks.people import GENDERS, TONES
+from equipoise.workflows.demo_vlm.planted import planted_dark, planted_woman
 
 Attribute = Literal["gender", "tone"]
 # Wordings that the training doesn't have.
