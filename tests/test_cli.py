@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and one line with exit status 2 for everything that is wrong."""
 
+import errno
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tiny import tiny
 
@@ -240,6 +242,34 @@ def test_what_is_no_bad_input_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("equipoise.workflows.info", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         run(["info", "anything"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/model.safetensors"),
+        PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/closed/model.safetensors"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_one_line(
+    error: Exception, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("equipoise.workflows.info", fail)
+    line = refused("info", "anything")
+    assert "choose another place" in line
+    assert str(getattr(error, "filename", None) or "No space left on device") in line
+
+
+def test_a_cache_that_cannot_be_is_one_line(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "file" / "cache"))
+    assert "EQUIPOISE_CACHE" in refused("info", "smollm2")
 
 
 def test_help_is_there_without_torch() -> None:

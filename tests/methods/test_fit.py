@@ -264,6 +264,31 @@ def test_balanced_takes_every_group_equally_often() -> None:
     assert sorted(rounds) == list(range(len(items)))
 
 
+def test_groups_take_turns_where_they_are_more_than_the_items() -> None:
+    items = [item for item in TinyTask().items() if item.part == "ambiguous"]
+    groups = sorted({item.groups[0] for item in items})
+    few = len(groups) // 2
+    drawn = [balanced(items, few, 3, step, turns=True) for step in range(2)]
+    assert [len(chosen) for chosen in drawn] == [few, few]
+    assert len({items[i].groups[0] for chosen in drawn for i in chosen}) == 2 * few
+    # The twin: without turns every group has one, in every step.
+    assert {items[i].groups[0] for i in balanced(items, few, 3, 0)} == set(groups)
+
+
+def test_the_last_two_steps_see_twice_the_items(llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    whole = Linearisation.rows
+
+    def rows(self: Linearisation, step: int, here: torch.Tensor) -> object:
+        found = whole(self, step, here)
+        drawn.append(len(found.items))
+        return found
+
+    monkeypatch.setattr(Linearisation, "rows", rows)
+    run(llama, TinyTask(), steps=4, items=40)
+    assert drawn == [20, 20, 40, 40]
+
+
 def test_balanced_takes_items_of_two_groups_for_either() -> None:
     whole = [item for item in TinyTask().items() if item.part == "ambiguous"]
     names = {item.groups[0] for item in whole}

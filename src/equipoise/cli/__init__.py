@@ -1,5 +1,6 @@
 """The command line: a thin face over the workflows. Bad input is one line on standard error and exit status 2."""
 
+import errno
 import io
 import os
 import shlex
@@ -37,6 +38,9 @@ from . import (  # noqa: F401
 )
 from .app import app
 
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_FULL = os.strerror(errno.ENOSPC)
+
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (by default the program's) and return its exit status: 0, 2 for bad input, 130 on Ctrl-C."""
@@ -57,6 +61,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception as error:
+        if (refused := _disk_refusal(error)) is not None:
+            return _refuse(refused)
         # typer's own errors about usage; which module defines them differs between its releases.
         message = getattr(error, "format_message", None)
         if message is None:
@@ -90,6 +96,18 @@ def _warnings_as_lines() -> Iterator[None]:
 
         warnings.showwarning = line
         yield
+
+
+def _disk_refusal(error: BaseException) -> str | None:
+    """One line for a disk that is full or must not be written to, wherever that showed; None for other errors."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror
+    elif _FULL in str(error):  # safetensors' own writer wraps what the system said
+        where, reason = "", _FULL
+    else:
+        return None
+    return f"{where}{reason}: make room, or choose another place (EQUIPOISE_CACHE moves what is cached)"
 
 
 def _refuse(message: str) -> int:

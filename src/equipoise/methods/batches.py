@@ -14,7 +14,9 @@ from ..tasks import Item, blocks
 _LARGEST = 16
 
 
-def balanced(items: Sequence[Item], number: int, seed: int, step: int, *, whole: bool = False) -> list[int]:
+def balanced(
+    items: Sequence[Item], number: int, seed: int, step: int, *, whole: bool = False, turns: bool = False
+) -> list[int]:
     """Indices of about ``number`` items, every group as often as the others, none twice before all were used.
 
     Which ones depends on seed and step alone, so that a resumed fit sees what an uninterrupted one does.
@@ -23,6 +25,8 @@ def balanced(items: Sequence[Item], number: int, seed: int, step: int, *, whole:
         whole: draw blocks (items of the same groups and template) whole. Where order or pronoun are counterbalanced
             within a block, a single item's log-odds is mostly a preference for a position or a word, which is no bias
             and cancels in the block. If there are more groups than ``number`` has blocks, they take turns.
+        turns: groups take turns from step to step also where nothing is counterbalanced, if ``number`` is below
+            theirs; else each has one item.
     """
     units = _units(items) if whole else [[index] for index in range(len(items))]
     members: dict[str, list[list[int]]] = {}
@@ -37,7 +41,7 @@ def balanced(items: Sequence[Item], number: int, seed: int, step: int, *, whole:
     wanted = max(1, number * len(units) // len(items))
     each = max(1, wanted // len(names))
     start = step * each
-    if whole and len(units) < len(items) and wanted < len(names):
+    if wanted < len(names) and (turns or (whole and len(units) < len(items))):
         random.Random(f"{seed}/turns").shuffle(names)
         turn = [step * wanted + place for place in range(wanted)]
         taken = [(names[place % len(names)], place // len(names)) for place in turn]

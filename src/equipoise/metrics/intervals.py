@@ -50,6 +50,11 @@ class Estimate:
     high: float
     n: int
 
+    @classmethod
+    def alone(cls, value: float, n: int) -> Estimate:
+        """A number whose interval isn't known: too few clusters, or a mean whose parts' draws are gone."""
+        return cls(float(value), float("nan"), float("nan"), n)
+
     def as_dict(self) -> dict[str, float | int | None]:
         """The form of results.json; NaN becomes null."""
         numbers = {"value": self.value, "low": self.low, "high": self.high}
@@ -244,7 +249,7 @@ class Bootstrap:
         defined = ~np.isnan(draws)
         draws = draws[defined]
         if np.isnan(value) or not draws.size:
-            return Estimate(float("nan"), float("nan"), float("nan"), measured.n)
+            return Estimate.alone(float("nan"), measured.n)
         tail = (1 - self.level) / 2
         centre = draws.mean() if measured.absolute else value
         templates = self._draws.of_templates(measured.templates)[:, defined]

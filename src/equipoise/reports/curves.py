@@ -176,4 +176,4 @@ def _mean(estimates: Sequence[Estimate | None]) -> Estimate | None:
     if not known:
         return None
     value = math.fsum(e.value for e in known) / len(known)
-    return Estimate(value, math.nan, math.nan, sum(e.n for e in known))
+    return Estimate.alone(value, sum(e.n for e in known))

@@ -283,5 +283,4 @@ def _estimate(draws: Bootstrap | None, statistic: Statistic[Any], sample: Sample
     if draws is not None:
         return draws.estimate(statistic, sample)
     value = statistic(sample)
-    nan = float("nan")
-    return Estimate(nan if value is None else float(value), nan, nan, len(sample))
+    return Estimate.alone(float("nan") if value is None else value, len(sample))

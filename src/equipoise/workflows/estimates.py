@@ -225,4 +225,4 @@ def mean_of_shares(
             metrics.mean_share, metrics.Shares(clipped, groups)
         )
     except TooFewClusters:
-        return Estimate(float(np.mean(values)), float("nan"), float("nan"), len(clipped))
+        return Estimate.alone(float(np.mean(values)), len(clipped))

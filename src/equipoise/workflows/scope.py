@@ -232,8 +232,8 @@ def estimate(runs: Sequence[NDArray[np.float64]], like: biasgym.Elicitation) -> 
     try:
         return Bootstrap.over(*samples).estimate(mean_share, samples)
     except TooFewClusters:
-        value = float(np.mean([values.mean() for values in runs]))
-        return Estimate(value, float("nan"), float("nan"), sum(len(values) for values in runs))
+        mean = np.mean([values.mean() for values in runs])
+        return Estimate.alone(float(mean), sum(len(values) for values in runs))
 
 
 def written(out: str | os.PathLike[str]) -> dict[str, Any]:

@@ -205,8 +205,7 @@ class SuiteIntervals:
         known = [value for value in values if value is not None]
         if not known:
             return None
-        nan = float("nan")
-        return Estimate(float(np.mean(known)), nan, nan, sum(len(each[name].sample) for each in now))
+        return Estimate.alone(float(np.mean(known)), sum(len(each[name].sample) for each in now))
 
 
 def _samples(now: Sequence[Readings], name: str) -> list[object]:

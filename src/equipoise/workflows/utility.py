@@ -176,4 +176,4 @@ def _change(now: np.ndarray, before: np.ndarray, groups: Sequence[str], level: f
             mean_share, Shares(now, groups), Shares(before, groups)
         )
     except TooFewClusters:
-        return Estimate(float((now - before).mean()), float("nan"), float("nan"), len(now))
+        return Estimate.alone((now - before).mean(), len(now))

@@ -17,8 +17,10 @@ from .contrasts import margin, mass, parity
 from .parameters import NormParameters, answer_gradients, answer_values, kl_gradient
 from .settings import DsoSettings
 
-_SECANT_PASSAGES = 48
+_SECANT_PASSAGES = 24
 _SHARE_MASS = 6
+# The last steps, whose states may be kept, see all the items; those before only lead there and see half.
+_FULL_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,9 @@ class Linearisation:
 
     def rows(self, step: int, here: Tensor) -> Rows:
         """The rows of one step's items at ``here`` [P]; which items depends on seed and step alone."""
-        chosen = balanced(self._ambiguous, self._settings.items, self._seed, step, whole=True)
+        settings = self._settings
+        number = settings.items if step >= settings.steps - _FULL_STEPS else max(1, settings.items // 2)
+        chosen = balanced(self._ambiguous, number, self._seed, step, whole=True, turns=True)
         items = [self._ambiguous[i] for i in chosen]
         mean, firsts = block_mean(items)
         encoded = encode_all(self._parameters.loaded, items)
@@ -83,7 +87,7 @@ class Linearisation:
         ((_, held),) = answer_gradients(self._parameters, encoded[::_SHARE_MASS], here, mass)
         clear = torch.zeros(0, self._parameters.size)
         if self._clear:
-            order = balanced(self._clear, self._settings.unambiguous, self._seed, step)
+            order = balanced(self._clear, settings.unambiguous, self._seed, step, turns=True)
             asked = [self._clear[i] for i in order]
             ((_, clear),) = answer_gradients(
                 self._parameters,

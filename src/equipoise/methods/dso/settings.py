@@ -18,7 +18,8 @@ class DsoSettings:
         objective: ``smooth`` drives the squared log-odds between outcomes to zero; ``paper`` the expectation of
             the paper's ±1 reward, −|P(pro) − P(anti)| (its sign is estimated anew at every step).
         steps: passes over fresh training items.
-        items: ambiguous training items a step, the same number for every occupation.
+        items: ambiguous training items in each of the last two steps, half as many in those before; the same number
+            for every occupation, which take turns where they are more.
         unambiguous: unambiguous training items a step, whose answers must not move.
         passages: pieces of plain text from which the metric of KL is estimated.
         passage_tokens: tokens of each.
@@ -28,23 +29,23 @@ class DsoSettings:
         mass_weight: how firmly the probability of answering at all is held.
         density: the largest share of entries that the ℓ1 proximal step leaves other than zero; 1 is no ℓ1.
         reach: how many times longer the first step may become where the answers fall short of the linear model; 1 is
-            never. 2 is for few steps.
+            never.
         precision: ``auto`` computes in bf16 where a float32 model runs on a CPU with fast bf16 products, ``bfloat16``
             always, ``model`` in the model's own type.
     """
 
     objective: Objective = "smooth"
-    steps: int = 6
+    steps: int = 5
     items: int = 216
     unambiguous: int = 64
     passages: int = 256
     passage_tokens: int = 16
-    kl: float = 0.046
+    kl: float = 0.048
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5
     mass_weight: float = 0.1
-    density: float = 0.1
-    reach: float = 1.0
+    density: float = 0.2
+    reach: float = 2.0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:

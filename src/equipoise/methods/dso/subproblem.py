@@ -7,7 +7,7 @@ from torch import Tensor
 
 _ROUNDS = 6
 _ITERATIONS = 12
-_CANDIDATES = 4
+_CANDIDATES = 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def solve_sparse(problem: Subproblem, density: float) -> Tensor:
     if not allowed:
         return torch.zeros_like(x)
     # The path leaves a few times too many entries to choose from; the others can't be among the strongest.
-    near = _largest(x, problem.metric, min(len(x), _CANDIDATES * allowed))
+    near = _largest(x, problem.metric, min(len(x), int(_CANDIDATES * allowed)))
     chosen = problem.on(near)
     x = x[near]
     l1, lasso = _first_penalty(chosen, x, allowed), Lasso(chosen)
