@@ -40,7 +40,7 @@ class DsoSettings:
     unambiguous: int = 64
     passages: int = 256
     passage_tokens: int = 16
-    kl: float = 0.048
+    kl: float = 0.05
     kl_unambiguous: float = 0.1
     item_weight: float = 0.5
     mass_weight: float = 0.1
