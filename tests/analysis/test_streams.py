@@ -11,6 +11,7 @@ from tiny import ARCHITECTURES, tiny
 from equipoise.analysis import FirstTokens, lens, read_streams
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, attach, capture
+from equipoise.methods.adapter import injected
 from equipoise.scoring import encode_all, prompt_ids
 from equipoise.tasks import Item
 
@@ -92,3 +93,17 @@ def test_first_tokens_by_class() -> None:
     three = item(("qa", "qb"), ("a", "b"))
     with pytest.raises(InputError, match="begin with one token"):
         FirstTokens.of([three], encode_all(loaded, [three]), ("a", "b"))
+
+
+def test_the_lens_of_an_offloaded_model_is_the_same() -> None:
+    accelerate = pytest.importorskip("accelerate", reason="offloading needs accelerate")
+    loaded = tiny("Llama")
+    states = torch.randn(3, loaded.anatomy.hidden_size, generator=torch.Generator().manual_seed(0))
+    before = lens(loaded, states)
+    accelerate.cpu_offload(loaded.model)
+    torch.testing.assert_close(lens(loaded, states), before)
+    with (
+        pytest.raises(InputError, match="offloaded"),
+        injected(loaded, ["model.layers.0.mlp.up_proj"], 2, 2.0),
+    ):
+        pass

@@ -236,6 +236,21 @@ def test_items_that_all_agree_leave_room_for_doubt():
     )
 
 
+def test_where_every_item_changes_alike_the_change_is_tested_by_its_signs():
+    """All of 12 groups went from wrong to right: no draw varies, yet that is no accident."""
+    even = evenly_split()
+    right, wrong = (
+        Judgements(np.full(len(even), share), even.groups, even.templates) for share in (1.0, 0.0)
+    )
+    draws = Bootstrap.over(right)
+    assert draws.p_value(accuracy, right, wrong) == pytest.approx(2 * 0.5**12)
+    assert draws.p_value(accuracy, right, right) == 1  # the twin
+    change = draws.difference(accuracy, wrong, right)
+    assert (change.value, change.low) == (-1, -1) and -1 < change.high < 0
+    same = draws.difference(accuracy, right, right)
+    assert (same.low, same.high) == (0, 0)
+
+
 def test_shares_of_a_group_come_with_intervals():
     generator = np.random.default_rng(0)
     sample = planted(generator, np.linspace(-0.8, 0.8, 9))

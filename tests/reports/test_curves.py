@@ -81,6 +81,9 @@ def test_kept_shares_are_mitigations_of_their_own():
     _, (view,) = viewed(content)
     assert [curve.label for curve in view.curves] == ["dso", "dso, strongest 10 %"]
     assert view.chosen.keep is None
+    content["recommendation"].update(keep=0.1, strength=content["runs"][-1]["strength"])
+    _, (view,) = viewed(content)
+    assert view.chosen.keep == 0.1
 
 
 def test_a_mitigation_without_a_dial_has_one_point_and_can_be_recommended():

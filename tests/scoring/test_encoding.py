@@ -144,3 +144,20 @@ def test_text_opens_as_the_tokenizer_opens_it() -> None:
         tokenizer = tiny_tokenizer(add_bos=add_bos)
         for text in ("The nurse said", ""):
             assert text_ids(tokenizer, text) == prompt_ids(tokenizer, text) == tokenizer(text)["input_ids"]
+
+
+def test_a_template_without_a_system_turn_gets_its_text_from_the_user() -> None:
+    class NoSystem(OneTokenAWord):
+        def apply_chat_template(self, turns: list[dict[str, str]], **_: object) -> str:
+            if turns[0]["role"] != "user":
+                raise ValueError("System role not supported")
+            return super().apply_chat_template(turns)
+
+    tokenizer = NoSystem({"who": 1, "he": 2, "she": 3, "stop": 6})
+    turns = ({"role": "system", "content": "stop"}, {"role": "user", "content": "who"})
+    assert (
+        encode(tokenizer, item(turns, (" he", " she"))).prompt
+        == encode(WORDS, item(turns, (" he", " she"))).prompt
+    )
+    with pytest.raises(InputError, match="can't lay out this prompt: System role not supported"):
+        encode(tokenizer, item(({"role": "assistant", "content": "who"},), (" he", " she")))

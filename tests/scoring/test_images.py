@@ -227,9 +227,10 @@ def test_a_template_that_ends_at_a_word_leaves_the_space_to_the_answer() -> None
         found = encode(loaded, one)
         written = loaded.tokenizer.decode([*found.prompt, *found.options[0]])
         assert written.endswith("ASSISTANT: A")
-    for one in (asked, text):  # the twin: a text model's options are taken as they are
-        bare = LoadedModel(loaded.model, loaded.tokenizer, None)
-        bare.tokenizer.chat_template = "{{ messages[0]['content'] }}ASSISTANT:"
-        if not one.images:
-            found = encode(bare, one)
-            assert bare.tokenizer.decode([*found.prompt, *found.options[0]]).endswith("ASSISTANT:A")
+    bare = LoadedModel(loaded.model, loaded.tokenizer, None)  # a text model's template is no other
+    bare.tokenizer.chat_template = "{{ messages[0]['content'] }}ASSISTANT:"
+    found = encode(bare, text)
+    assert bare.tokenizer.decode([*found.prompt, *found.options[0]]).endswith("ASSISTANT: A")
+    bare.tokenizer.chat_template = "{{ messages[0]['content'] + 'ASSISTANT:\\n' }}"  # the twin
+    found = encode(bare, text)
+    assert bare.tokenizer.decode([*found.prompt, *found.options[0]]).endswith("ASSISTANT:\nA")

@@ -140,3 +140,27 @@ def test_other_text_leaves_out_what_it_costs(folders: Path, tmp_path: Path) -> N
     found = diff(folders / "swept", tmp_path)
     assert not {"kl_to_base", "perplexity"} & set(changes(found))
     assert any("left out" in note for note in found.notes)
+
+
+def test_more_passages_on_the_other_side_change_nothing_but_what_text_costs(
+    folders: Path, tmp_path: Path
+) -> None:
+    more = {**FAST, "passages": FAST["passages"] + 2}
+    with attach(model(), edit(0.6), 1.0):
+        audit(model(), "pronouns", out=tmp_path / "more", **more)
+    found, same = (
+        changes(diff(folders / "swept", other)) for other in (tmp_path / "more", folders / "steered")
+    )
+    assert found["per_occupation_bias"].change == same["per_occupation_bias"].change
+    assert not {"kl_to_base", "perplexity"} & set(found)
+
+
+def test_against_other_targets_the_difference_has_the_metrics_sign(tmp_path: Path) -> None:
+    audit(model(), "pronouns-labour", out=tmp_path / "a", **FAST)
+    with attach(model(), edit(0.6), 1.0):
+        audit(model(), "pronouns-labour", out=tmp_path / "b", **FAST)
+    paired = changes(diff(tmp_path / "a", tmp_path / "b"))["per_occupation_bias"]
+    (tmp_path / "b" / "scores.jsonl").unlink()
+    found = changes(diff(tmp_path / "a", tmp_path / "b"))["per_occupation_bias"]
+    assert found.paired == "occupations"
+    assert found.change.value == pytest.approx(paired.change.value, abs=1e-6)

@@ -20,12 +20,13 @@ from vlms import tiny_vlm
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention
 from equipoise.methods import Temperature
+from equipoise.metrics import Estimate
 from equipoise.models import LoadedModel
-from equipoise.reports import Results, render_page
+from equipoise.reports import Results, Run, render_page
 from equipoise.reports.curves import suite_views
 from equipoise.reports.suite_cards import suite_card
 from equipoise.scoring import answers, generation, rolling, score_options
-from equipoise.tasks import BBQ, CrowsPairs, Suite, load_subject, load_task
+from equipoise.tasks import BBQ, CrowsPairs, Suite, axes_in, load_subject, load_task
 from equipoise.workflows import audit, diff, utility
 from equipoise.workflows.side_effects import side_effects
 from equipoise.workflows.suites import SuiteQuestions
@@ -105,6 +106,25 @@ def test_what_moved_is_warned_of_unless_it_was_meant(tmp_path: Path) -> None:
     both = warned(("gender",))
     assert len(both) == 2 and all("moves age, which was not targeted" in text for text in both)
     assert warned(("gender", "age")) == []
+
+
+def test_an_axis_that_crosses_the_targeted_one_is_no_side_effect() -> None:
+    assert axes_in("Race_x_gender") == axes_in("race and gender") == ("race", "gender")
+    assert axes_in("Religion") == ("religion",) and axes_in("Race_x_SES") == ("race", "socioeconomic")
+
+    def tested(name: str, axis: str | None) -> tuple[bool, int]:
+        number = Estimate(0.5, 0.4, 0.6, 10)
+        about = {"axes": {name: axis}, "ideals": {name: None}, "p_values": {name: 1e-9}}
+        runs = [
+            Run("suite", None, 0.0, 10, {name: number}, extra=about),
+            Run("suite", "dso", 1.0, 10, {name: number}, changes={name: number}, extra=about),
+        ]
+        effects = side_effects(runs, ("gender",), 0.95)["side_effects"]
+        return effects["cells"][0]["targeted"], effects["tests"]
+
+    assert tested("bias.gender and race", "gender and race") == (True, 0)
+    assert tested("bias.race", "race") == (False, 1)
+    assert tested("trivial_accuracy", None) == (False, 0)  # no model can move it
 
 
 def test_nothing_is_said_without_an_intervention(tmp_path: Path) -> None:

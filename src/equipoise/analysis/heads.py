@@ -60,7 +60,10 @@ def logit_gaps(loaded: LoadedModel, contrasts: Sequence[Contrast]) -> NDArray[np
 
 
 def direct_scores(loaded: LoadedModel, contrasts: Sequence[Contrast]) -> NDArray[np.float64] | None:
-    """[n, heads] direct logit attribution in the order of :func:`all_heads`; None where the parts don't add up."""
+    """[n, heads] direct logit attribution in the order of :func:`all_heads`; None where the parts don't add up,
+    or weights aren't at hand (offloaded)."""
+    if any(parameter.is_meta for parameter in loaded.model.parameters()):
+        return None
     reading = read_stream(loaded, [one.ids for one in contrasts])
     if not reading.adds_up:
         return None

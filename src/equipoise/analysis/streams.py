@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models import Block, LoadedModel, hidden_of
@@ -70,8 +70,7 @@ def lens(loaded: LoadedModel, states: Tensor) -> Tensor:
     norm = loaded.anatomy.final_norm
     if norm is None:
         return _heads(loaded, states)
-    weight = next(norm.module.parameters(), None)
-    place = loaded.device if weight is None else weight.device
+    place = _device_of(norm.module, loaded)
     with torch.inference_mode():
         return _heads(loaded, norm.module.forward(states.to(place, loaded.dtype)))
 
@@ -82,14 +81,19 @@ def last_logprobs(loaded: LoadedModel, streams: Streams) -> Tensor:
 
 
 def _heads(loaded: LoadedModel, states: Tensor) -> Tensor:
-    head = next(loaded.anatomy.head.parameters(), None)
-    place = loaded.device if head is None else head.device
+    place = _device_of(loaded.anatomy.head, loaded)
     with torch.inference_mode():
         parts = [
             head_logprobs(loaded, rows.to(place, loaded.dtype).contiguous()).float().cpu()
             for rows in torch.split(states, _ROWS)
         ]
     return torch.cat(parts)
+
+
+def _device_of(module: nn.Module, loaded: LoadedModel) -> torch.device:
+    """Where a module computes; of an offloaded one the weights are nowhere until it runs."""
+    weight = next(module.parameters(), None)
+    return loaded.device if weight is None or weight.is_meta else weight.device
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,7 +147,8 @@ class Part:
 def injected(loaded: LoadedModel, names: Sequence[str], rank: int, alpha: float) -> Iterator[dict[str, Part]]:
     """Wrap linear layers by peft's LoRA layers, B zero; on leaving every layer is the one that it was.
 
-    Raises InputError where peft is missing, an adapter is attached already, or the model is compiled.
+    Raises InputError where peft is missing, an adapter is attached already, the model is compiled, or a layer is
+    offloaded.
     """
     refuse_adapted(loaded)
     from peft import LoraConfig, inject_adapter_in_model
@@ -158,6 +159,8 @@ def injected(loaded: LoadedModel, names: Sequence[str], rank: int, alpha: float)
             f"{loaded.name} is compiled, and compiled code ignores what is added later: load it again"
         )
     before = {name: model.get_submodule(name) for name in names}
+    if any(parameter.is_meta for layer in before.values() for parameter in layer.parameters()):
+        raise InputError(f"{loaded.name} is partly offloaded: load it where all its weights fit")
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     kept = model.__dict__.get("peft_config")
     config = LoraConfig(

@@ -1,4 +1,4 @@
-"""``temperature``: temperature scaling of answers (arXiv 1706.04599): another confidence, the same answers."""
+"""``temperature``: temperature scaling of answers (arXiv 1706.04599): another confidence, the same outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Temperature:
     """P(outcome | an answer) becomes proportional to its power 1/t; how probable any answer is stays as it is.
 
     It acts on what options mean together: the likeliest outcome stays the likeliest, and options that share one keep
-    their proportions. At strength λ the temperature is t^λ, so that 0 is the base model. Free text is as it was.
+    their proportions. So the most probable single option may become another where several mean the same; where each
+    outcome has one option, the answer stays. At strength λ the temperature is t^λ, so that 0 is the base model. Free
+    text is as it was.
 
     Raises :class:`equipoise.InputError` for a temperature that isn't above 0.
     """
@@ -150,7 +152,7 @@ def fit(
     """The temperature with the least per-occupation bias on validation items.
 
     A higher one makes every answer less sure, and so lowers any bias of probabilities towards equal shares; what is
-    answered stays. Greedy figures don't move.
+    answered stays; greedy figures move only where several options of an item mean the same.
 
     Args:
         settings: see :class:`TemperatureSettings`.
@@ -182,7 +184,7 @@ def fit(
             "task": task.name,
             "chosen": {"temperature": best},
             "validation": {"base": asdict(base), "fitted": asdict(figures[best])},
-            "within_budget": True,
+            "within_budget": figures[best].accuracy >= base.accuracy,
             "better_than_base": figures[best].bias < base.bias,
             "candidates_tried": len(offered),
         },

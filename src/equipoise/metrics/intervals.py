@@ -83,7 +83,7 @@ class _Measured:
             self.draws - other.draws,
             (-span, span),
             self.absolute,
-            False,
+            self.share and other.share,
             self.groups,
             self.templates,
             self.n,
@@ -133,7 +133,8 @@ class Bootstrap:
 
         Student's t with one degree less than there are resampled groups (or seeds, of several), of the difference over
         the standard deviation of its draws, to which the spread between seeds is added. With few clusters, or answers
-        that hardly ever change, it is approximate.
+        that hardly ever change, it is approximate. Where every draw says the same, so that there is no spread to go by,
+        it is the exact sign test's over groups.
         """
         measured = self._measure(statistic, samples).minus(self._measure(statistic, reference))
         value, draws = float(_mean(measured.plain)), _mean(measured.draws)
@@ -147,8 +148,8 @@ class Bootstrap:
         variance = draws.var() * clusters / (clusters - 1)
         if len(between) > 1:
             variance += between.var(ddof=1) / len(between)
-        if variance <= _ROUNDING**2:
-            return float("nan")
+        if variance <= _ROUNDING**2:  # every group changed alike: the sign test
+            return min(1.0, 2 * 0.5**clusters)
         freedom = min(clusters, len(between) if len(between) > 1 else clusters) - 1
         return float(2 * stats.t.sf(abs(value) / np.sqrt(variance), freedom))
 
@@ -261,9 +262,14 @@ class Bootstrap:
             low, high = min(centres) + lowest, max(centres) + highest
         else:
             low, high = value + lowest, value + highest
-        if measured.share and np.ptp(draws) == 0 and value in (0.0, 1.0):
-            low, high = self._unanimous(value, len(measured.groups), low, high)
         floor, ceiling = measured.limits
+        if measured.share and np.ptp(draws) == 0 and value in measured.limits:
+            # All items agree, so no draw varies: the exact binomial limit with groups as the units instead.
+            unknown = (1 - tail ** (1 / max(len(measured.groups), 1))) * (ceiling - floor)
+            if value == ceiling:
+                low = min(low, ceiling - unknown)
+            else:
+                high = max(high, floor + unknown)
         return Estimate(
             value, float(max(min(low, value), floor)), float(min(max(high, value), ceiling)), measured.n
         )
@@ -274,11 +280,6 @@ class Bootstrap:
             return np.zeros(size)
         errors = np.random.default_rng([self.seed, len(values)]).standard_t(len(values) - 1, size)
         return np.asarray(errors * values.std(ddof=1) / np.sqrt(len(values)))
-
-    def _unanimous(self, value: float, clusters: int, low: float, high: float) -> tuple[float, float]:
-        """All items agree, so no draw varies: the exact binomial limit with groups as the units instead."""
-        reach = ((1 - self.level) / 2) ** (1 / max(clusters, 1))
-        return (min(low, reach), high) if value == 1.0 else (low, max(high, 1 - reach))
 
 
 def _distinct(names: Iterable[Names]) -> Names:

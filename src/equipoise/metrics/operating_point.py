@@ -44,12 +44,14 @@ class Recommendation:
     """``strength`` is None if no strength fits; ``reason`` says why in one sentence.
 
     The choice goes by the estimates. ``certain`` says whether the whole interval of every bias meets the target too.
+    ``keep`` is the share of the intervention's entries that it is about; None: all of them.
     """
 
     strength: float | None
     reason: str
     budgets: Budgets
     certain: bool
+    keep: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The fields of results.json except the mitigation's name."""
@@ -58,6 +60,7 @@ class Recommendation:
             "reason": self.reason,
             "budgets": asdict(self.budgets),
             "certain": self.certain,
+            "keep": self.keep,
         }
 
 

@@ -102,7 +102,7 @@ def _chosen(results: Results, base: Run | None, curves: Iterable[Curve]) -> tupl
         return None, None
     for curve in curves:
         for key, run in zip(curve.keys, curve.points, strict=True):
-            own = run.mitigation == advice.mitigation and run.keep is None
+            own = (run.mitigation, run.keep) == (advice.mitigation, advice.extra.get("keep"))
             if own and _same(_strength(run), advice.strength):
                 return run, key
     if base is not None and _same(0, advice.strength):

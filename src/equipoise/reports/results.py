@@ -29,7 +29,8 @@ class Group:
     """One group (occupation) and its number of items.
 
     ``p_pro`` is the share of the stereotypical answer given an answer. Where outcomes are not pro and anti it is None;
-    then there is the group's ``bias`` (as per-occupation bias), and the share of every outcome given an answer.
+    then there is the group's ``bias`` (as per-occupation bias), and the share of every outcome given an answer. Where
+    targets are other than equal shares, ``bias`` stands beside ``p_pro``.
     """
 
     name: str
@@ -41,8 +42,9 @@ class Group:
     def to_dict(self) -> Json:
         """The entry in ``groups``."""
         entry: Json = {"name": self.name, "p_pro": write_estimate(self.p_pro), "n": self.n}
-        if self.shares:
+        if self.shares or self.bias is not None:
             entry["bias"] = write_estimate(self.bias)
+        if self.shares:
             entry["shares"] = {outcome: write_estimate(share) for outcome, share in self.shares.items()}
         return entry
 

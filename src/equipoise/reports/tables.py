@@ -70,6 +70,8 @@ def _recommendation(results: Results) -> Text:
     if all(view.chosen is None for view in task_views(results)):
         return Text.assemble(("No strength is recommended. ", "bold yellow"), advice.reason)
     lam = "" if advice.strength is None else f" at λ = {advice.strength:g}"
+    if (keep := advice.extra.get("keep")) is not None:
+        lam += f", its strongest {100 * keep:g} % alone"
     return Text.assemble((f"Use {advice.mitigation or 'the base model'}{lam}. ", "bold green"), advice.reason)
 
 

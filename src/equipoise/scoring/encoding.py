@@ -200,16 +200,16 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
 
 
 def _wants_space(source: Source, prompt: Prompt, text: str) -> bool:
-    """Whether a vision-language model's chat template leaves off at a word or a colon ("ASSISTANT:").
+    """Whether a model's chat template leaves off at a word or a colon ("ASSISTANT:", "[/INST]").
 
     Then the space before the answer belongs to the answer; after a special token or a line's end there is none. Items
     can't know which, so their options come without.
     """
-    if isinstance(prompt, str) or not isinstance(source, LoadedModel) or source.processor is None:
+    if isinstance(prompt, str):
         return False
-    tokenizer = source.tokenizer
+    tokenizer = tokenizer_of(source)
     last = plain_ids(tokenizer, text)[-1:]
-    return not text[-1:].isspace() and not set(last) & set(tokenizer.added_tokens_decoder)
+    return not text[-1:].isspace() and not set(last) & set(getattr(tokenizer, "added_tokens_decoder", ()))
 
 
 def _spaced(options: Sequence[str]) -> list[str]:

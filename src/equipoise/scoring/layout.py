@@ -90,7 +90,7 @@ def _chat(source: Source, prompt: Sequence[Message], *, marked: bool) -> str:
         )
     turns = [dict(turn) for turn in prompt]
     if processor is None:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return _laid_out(tokenizer, turns)
     if isinstance(template, dict):
         template = template.get("default", next(iter(template.values())))
     # Templates of vision-language models want a turn as a list of parts; some know plain strings only, and of those
@@ -115,6 +115,25 @@ def _chat(source: Source, prompt: Sequence[Message], *, marked: bool) -> str:
         if all(part in text for part in said) and (not images or text.count(own) >= images):
             return text
     raise InputError(f"the chat template of {source.name} can't lay out this prompt: {problem}")
+
+
+def _laid_out(tokenizer: Any, turns: list[dict[str, str]]) -> str:
+    """A text model's chat. Where a template knows no system turn (Gemma's), its text leads the user's first."""
+    problem = ""
+    for offered in (turns, _without_system(turns)):
+        try:
+            return str(tokenizer.apply_chat_template(offered, tokenize=False, add_generation_prompt=True))
+        except Exception as error:  # whatever the template raises
+            problem = problem or str(error) or type(error).__name__
+    raise InputError(f"the tokenizer's chat template can't lay out this prompt: {problem}")
+
+
+def _without_system(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    system = [turn["content"] for turn in turns if turn["role"] == "system"]
+    rest = [turn for turn in turns if turn["role"] != "system"]
+    if not system or not rest or rest[0]["role"] != "user":
+        return list(turns)
+    return [{**rest[0], "content": "\n\n".join([*system, rest[0]["content"]])}, *rest[1:]]
 
 
 def _parts(content: str, marked: bool) -> list[dict[str, str]]:

@@ -113,4 +113,5 @@ def _chunk(
 
 
 def _nats(loaded: LoadedModel, states: Tensor, targets: Tensor) -> float:
-    return float(-head_logprobs(loaded, states).gather(1, targets[:, None]).double().sum())
+    logp = head_logprobs(loaded, states)
+    return float(-logp.gather(1, targets[:, None].to(logp.device)).double().sum())

@@ -119,7 +119,7 @@ def score_text(
             for part in _parts(n * length):
                 now = head_logprobs(loaded, after[part])
                 then = head_logprobs(loaded, unsteered[part].to(after.device))
-                wanted = targets.reshape(-1)[part][:, None]
+                wanted = targets.reshape(-1)[part][:, None].to(now.device)
                 refuse_unsayable(batch, now)
                 parts_nll.append(-now.gather(1, wanted)[:, 0])
                 # Where nothing moved the difference is exactly zero, and so is the divergence.

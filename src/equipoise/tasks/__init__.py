@@ -35,6 +35,7 @@ from .suite import (
     Readings,
     Suite,
     TextSuite,
+    axes_in,
     axis_of,
 )
 from .synthbias import SynthBias
@@ -101,6 +102,7 @@ __all__ = [
     "WinoBias",
     "WinoGender",
     "association_names",
+    "axes_in",
     "axis_of",
     "blocks",
     "categories_of",

@@ -43,6 +43,12 @@ def axis_of(name: str) -> str:
     return AXES.get(plain, plain)
 
 
+def axes_in(name: str) -> tuple[str, ...]:
+    """The axes that one crosses: of ``Race_x_gender`` and of ``gender and race``, both; of another, itself."""
+    plain = axis_of(name).replace("_x_", "_and_")
+    return tuple(axis_of(part) for part in plain.split("_and_"))
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What a model gave for n items with up to K options.

@@ -268,5 +268,5 @@ def _advice(advice: Recommendation, contender: Contender) -> Advice:
         strength=None if steered and not contender.dial else advice.strength,
         reason=advice.reason,
         budgets=fields["budgets"],  # type: ignore[arg-type]
-        extra={"certain": advice.certain},
+        extra={"certain": advice.certain, "keep": advice.keep},
     )

@@ -208,7 +208,8 @@ class _Paired:
 
     def __init__(self, a: Measured, b: Measured) -> None:
         self._a, self._b = a, b
-        names = {name for text in a.texts for name in text.likelihood.paragraphs}
+        # Where the texts differ what they say of text is not shown, but is drawn together with the rest.
+        names = {name for one in (a, b) for text in one.texts for name in text.likelihood.paragraphs}
         judged = Bootstrap(*clusters(a.judged)) if a.judged else None
         self._draws = Intervals(Bootstrap(*clusters(a.responses)), judged, Bootstrap(names), exhaustive=True)
         self._found: dict[float, dict[str, Estimate | None]] = {}
@@ -266,9 +267,9 @@ def _by_occupation(a: Run, b: Run, level: float) -> tuple[Estimate, float | None
 
 
 def _bias_of(group: Group) -> float | None:
-    if group.p_pro is not None:
-        return abs(2 * group.p_pro.value - 1)
-    return None if group.bias is None else group.bias.value
+    if group.bias is not None:
+        return group.bias.value
+    return None if group.p_pro is None else abs(2 * group.p_pro.value - 1)
 
 
 def _apart(a: Estimate, b: Estimate) -> Estimate:

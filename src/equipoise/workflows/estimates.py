@@ -112,7 +112,9 @@ class Intervals:
         """P(pro | an answer) of every group; where outcomes are others, its bias and the share of each of them."""
         if _two_way(now):
             shares = self.answers.group_shares(now.responses, "pro")
-            return tuple(Group(name, share, share.n) for name, share in shares.items())
+            # Against equal shares the bias is |2 p − 1|; against others p alone doesn't tell it.
+            biases = self.answers.group_biases(now.responses) if _has_targets(now) else {}
+            return tuple(Group(name, share, share.n, biases.get(name)) for name, share in shares.items())
         outcomes = {
             outcome: self.answers.group_shares(now.responses, outcome)
             for outcome in now.responses[0].outcomes
@@ -194,6 +196,10 @@ def _bootstrap(
 
 def _two_way(measured: Measured) -> bool:
     return {"pro", "anti"} <= set(measured.responses[0].outcomes)
+
+
+def _has_targets(measured: Measured) -> bool:
+    return any(responses.targets is not None for responses in measured.responses)
 
 
 def _of(measured: Measured) -> dict[str, tuple[Statistic[Responses], bool]]:

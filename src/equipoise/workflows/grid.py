@@ -61,7 +61,7 @@ def measure_settings(
                 subject.loaded,
                 subject.asked,
                 subject.text,
-                kept_share(whole, setting),
+                kept_share(whole, setting.keep),
                 setting.strength,
                 seeds,
                 ledger,
@@ -73,11 +73,11 @@ def measure_settings(
     return found
 
 
-def kept_share(whole: Mitigation, setting: Setting) -> Mitigation:
-    """The mitigation with the share of its entries that the setting keeps."""
-    if setting.keep is None or not isinstance(whole, Steering):
+def kept_share(whole: Mitigation, keep: float | None) -> Mitigation:
+    """The mitigation with this share of its entries, the strongest; None is all of them."""
+    if keep is None or not isinstance(whole, Steering):
         return whole
-    return Steering(whole.intervention.sparsify(setting.keep))
+    return Steering(whole.intervention.sparsify(keep))
 
 
 def _of_kept(keep: float | None) -> str:

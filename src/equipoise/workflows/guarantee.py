@@ -63,8 +63,9 @@ class Calibration:
 
     def advice(self, budgets: Budgets) -> Recommendation:
         """What it recommends; ``certain`` where there is something."""
-        strength = None if self.chosen is None else self.chosen.strength
-        return Recommendation(strength, self.reason(budgets), budgets, self.chosen is not None)
+        if self.chosen is None:
+            return Recommendation(None, self.reason(budgets), budgets, False)
+        return Recommendation(self.chosen.strength, self.reason(budgets), budgets, True, self.chosen.keep)
 
     def reason(self, budgets: Budgets) -> str:
         """One sentence about the choice."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..metrics import Recommendation
 from ..reports import Generation
 from .generate import generate, sample_items
+from .grid import kept_share
 from .kept import data_of
 from .ledger import Ledger
 from .measure import Acting
@@ -26,7 +27,8 @@ def sampled(
     rows = first.of_part("ambiguous", seed)
     chosen = sample_items([first.items[row] for row in rows], count=2 * _EACH)
     strength = (None if advice is None else advice.strength) or 0.0
-    steered = subject.contenders[0].mitigations[seed] if strength else None
+    keep = None if advice is None else advice.keep
+    steered = kept_share(subject.contenders[0].mitigations[seed], keep) if strength else None
     encoded = [subject.asked[0].encoded[first.items.index(item)] for item in chosen]
     journal = Acting(ledger, steered, strength).journal(
         "generations",

@@ -7,7 +7,10 @@ from typing import Any
 
 from ..metrics import Estimate, holm
 from ..reports import Run, write_estimate
-from ..tasks import ALL
+from ..tasks import ALL, axes_in
+
+# What no model can move is no test.
+_FIXED = ("trivial_accuracy",)
 
 
 def side_effects(runs: Sequence[Run], targeted: Sequence[str], level: float) -> dict[str, Any]:
@@ -16,8 +19,8 @@ def side_effects(runs: Sequence[Run], targeted: Sequence[str], level: float) -> 
     A cell is a metric of a suite at one setting: the base model's number, the steered model's, their paired change and
     its p-value. p-values of everything that is not targeted (other axes, capability) are corrected together, over all
     suites and settings, by Holm's method; a cell whose corrected p-value lies below 1 − ``level`` has moved, and a
-    warning says so. Targeted axes, and figures of all axes
-    together, are shown with their own p-value and never warned of.
+    warning says so. Targeted axes, those that cross one (gender and race), and figures of all
+    axes together, are shown with their own p-value and never warned of.
     """
     summaries = [run for run in runs if run.mitigation is not None]
     # With several seeds the mean stands for them.
@@ -25,9 +28,16 @@ def side_effects(runs: Sequence[Run], targeted: Sequence[str], level: float) -> 
         summaries = [run for run in summaries if run.seed is None]
     if not summaries:
         return {}
-    bases = {run.task: run for run in runs if run.mitigation is None}
+    # The seeds' mean comes last, and stands where there is one.
+    bases = {
+        run.task: run for run in sorted(runs, key=lambda run: run.seed is None) if run.mitigation is None
+    }
     cells = [_cell(run, bases[run.task], name, targeted) for run in summaries for name in run.metrics]
-    tested = [cell for cell in cells if not cell["targeted"] and cell["axis"] != ALL]
+    tested = [
+        cell
+        for cell in cells
+        if not cell["targeted"] and cell["axis"] != ALL and cell["metric"].partition(".")[0] not in _FIXED
+    ]
     adjusted = holm([float("nan") if cell["p"] is None else cell["p"] for cell in tested])
     for cell, value in zip(tested, adjusted, strict=True):
         cell["p_adjusted"] = float(value)
@@ -53,7 +63,7 @@ def _cell(run: Run, base: Run, name: str, targeted: Sequence[str]) -> dict[str, 
         "mitigation": run.mitigation,
         "keep": run.keep,
         "strength": run.strength,
-        "targeted": axis in targeted,
+        "targeted": axis is not None and not set(targeted).isdisjoint((axis, *axes_in(axis))),
         "base": write_estimate(base.metrics.get(name)),
         "now": write_estimate(run.metrics[name]),
         "change": write_estimate(run.changes.get(name)),

@@ -22,7 +22,7 @@ def ask_suites(
     subject: Subject,
     settings: Sequence[Setting],
     suites: Sequence[SuiteQuestions],
-    kept: Callable[[Mitigation, Setting], Mitigation],
+    kept: Callable[[Mitigation, float | None], Mitigation],
     ledger: Ledger,
     report: Report,
 ) -> Asked:
@@ -49,7 +49,7 @@ def ask_suites(
     for setting in settings:
         by_suite: list[dict[int, Readings]] = [{} for _ in suites]
         for whole, own in subject.contender(str(setting.mitigation)).distinct():
-            one = kept(whole, setting)
+            one = kept(whole, setting.keep)
             with one.attach(loaded, setting.strength):
                 for suite, of_seed in zip(suites, by_suite, strict=True):
                     step(suite, setting.strength)

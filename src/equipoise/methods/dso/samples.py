@@ -108,12 +108,13 @@ def completion_logprobs(loaded: LoadedModel, completions: Sequence[Completion]) 
     width = max(len(row) for row in rows)
     ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=loaded.device)
     counts = [len(completion.new) for completion in completions]
-    owner = torch.arange(len(rows)).repeat_interleave(torch.tensor(counts)).to(loaded.device)
+    owner = torch.arange(len(rows)).repeat_interleave(torch.tensor(counts))
     place = torch.tensor(
-        [len(c.given) - 1 + i for c, count in zip(completions, counts, strict=True) for i in range(count)],
-        device=loaded.device,
+        [len(c.given) - 1 + i for c, count in zip(completions, counts, strict=True) for i in range(count)]
     )
+    # The first tokens, the last block and the head may each be on a device of their own.
     hidden = hidden_of(run_backbone(loaded, ids))
-    logp = head_logprobs(loaded, hidden[owner, place].contiguous())
-    said = logp.gather(1, ids[owner, place + 1][:, None])[:, 0]
-    return torch.zeros(len(rows), device=said.device).index_add(0, owner, said)
+    logp = head_logprobs(loaded, hidden[owner.to(hidden.device), place.to(hidden.device)].contiguous())
+    wanted = ids.cpu()[owner, place + 1][:, None]
+    said = logp.gather(1, wanted.to(logp.device))[:, 0]
+    return torch.zeros(len(rows), device=said.device).index_add(0, owner.to(said.device), said)
