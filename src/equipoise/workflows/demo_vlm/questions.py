@@ -112,7 +112,7 @@ class Scenes:
         style = chance.choice(self._styles)
         if chance.random() < alone:
             return self._alone(style, chance)
-        kind = chance.choices(("roles", "gender", "tone", "things"), (0.4, 0.28, 0.17, 0.15))[0]
+        kind = chance.choices(("roles", "gender", "tone", "things"), (0.34, 0.28, 0.26, 0.12))[0]
         return getattr(self, f"_two_{kind}")(style, chance)  # type: ignore[no-any-return]
 
     def _alone(self, style: str, chance: random.Random) -> Scene:

@@ -23,7 +23,7 @@ class TrainSettings:
 
     styles: tuple[str, ...]
     aligning: int = 120
-    steps: int = 420
+    steps: int = 600
     scenes: int = 6
     variants: int = 4
     rank: int = 8
