@@ -13,7 +13,7 @@ from tiny import ARCHITECTURES, tiny
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, LiveEdit, attach, attach_live, refuse_steered
 from equipoise.methods.batches import balanced, block_mean
-from equipoise.methods.dso import DsoSettings, Progress, fit, fit_sampled
+from equipoise.methods.dso import DsoSettings, Progress, exact, fit, fit_sampled
 from equipoise.methods.dso.contrasts import parity
 from equipoise.methods.dso.linearisation import Linearisation
 from equipoise.methods.dso.parameters import NormParameters, answer_gradients, answer_values
@@ -287,6 +287,18 @@ def test_the_last_two_steps_see_twice_the_items(llama: LoadedModel, monkeypatch:
     monkeypatch.setattr(Linearisation, "rows", rows)
     run(llama, TinyTask(), steps=4, items=40)
     assert drawn == [20, 20, 40, 40]
+
+
+def test_where_no_step_keeps_every_budget_the_last_one_is_shortened(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = {"steps": 1, "kl": 0.5, "kl_unambiguous": 1e-5}
+    found = run(llama, TinyTask(), **strict)
+    figures = found.provenance.config["validation"]
+    assert found.nonzero and 0 < figures["fitted"]["kl_unambiguous"] <= 1e-5
+    assert figures["fitted"]["bias"] < figures["base"]["bias"]
+    monkeypatch.setattr(exact, "_SHORTENINGS", 0)
+    assert not run(llama, TinyTask(), **strict).nonzero  # the twin
 
 
 def test_balanced_takes_items_of_two_groups_for_either() -> None:

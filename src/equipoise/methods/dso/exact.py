@@ -57,6 +57,9 @@ _MOST = 0.1
 # How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
 _ASIDE = 0.99
+# Where no state kept every budget: how often the last one is shortened, and to what share where accuracy is lost.
+_SHORTENINGS = 3
+_SHORTER = 0.7
 
 
 class ExactFit:
@@ -151,7 +154,26 @@ class ExactFit:
                     figures.kl,
                 )
             )
+        if not best.any() and states[-1].any():
+            say(Progress(steps, steps, "no step kept every budget: shortening the last one", base.bias, 0.0))
+            for vector, now in self._shortened(states[-1], base):
+                if self._better(now, best_figures, base):
+                    best, best_figures = vector, now
         return best, best_figures, base
+
+    def _shortened(self, vector: Tensor, base: Validated) -> Iterator[tuple[Tensor, Validated]]:
+        """Ever shorter states until one keeps every budget: a little of an edit is better than none."""
+        found = self._measure(vector)
+        for _ in range(_SHORTENINGS):
+            # KL grows with the square of the length; what accuracy does nobody knows.
+            room = [self.settings.kl / max(found.kl, 1e-9)]
+            room.append(self.settings.kl_unambiguous / max(found.kl_unambiguous, 1e-9))
+            lost = found.accuracy < base.accuracy - self._drop
+            vector = vector * min(_SHORTER if lost else 1.0, _ASIDE * math.sqrt(min(room)))
+            found = self._measure(vector)
+            yield vector, found
+            if self._within(found, base):
+                return
 
     def _measure(self, vector: Tensor) -> Validated:
         return self.validation(self._intervention(vector))
@@ -187,12 +209,14 @@ class ExactFit:
             kl = found.kl
 
     def _better(self, now: Validated, best: Validated, base: Validated) -> bool:
-        within = (
+        return self._within(now, base) and now.bias < best.bias
+
+    def _within(self, now: Validated, base: Validated) -> bool:
+        return (
             now.kl <= self.settings.kl
             and now.kl_unambiguous <= self.settings.kl_unambiguous
             and now.accuracy >= base.accuracy - self._drop
         )
-        return within and now.bias < best.bias
 
     def _problem(
         self,
