@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.errors import InputError
-from equipoise.files import read_text
+from equipoise.files import read_table, read_text, text_lines
 
 
 def test_text_is_read_without_its_byte_order_mark(tmp_path: Path) -> None:
@@ -26,3 +26,22 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, content: bytes | None, 
     with pytest.raises(InputError) as caught:
         read_text(file, "it", "fix it")
     assert str(caught.value) == f"it: can't read {file} ({reason}): fix it"
+
+
+def test_lines_end_at_line_feeds_alone() -> None:
+    assert text_lines("a\u2028b\u0085c\x0cd\r\n\ne\n") == ["a\u2028b\u0085c\x0cd", "", "e"]
+    assert text_lines("") == [] and text_lines("a\n\n") == ["a", ""]
+
+
+def test_tables(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text('\ufeffa,b\n"1\n2",3,4\n\n,\n5\n', encoding="utf-8")
+    assert read_table(file, "it", "fix it", ["b"]) == [{"a": "1\n2", "b": "3"}, {"a": "5", "b": None}]
+    with pytest.raises(InputError, match=r"it: .*table\.csv has no column 'c': fix it"):
+        read_table(file, "it", "fix it", ["a", "c"])
+    file.write_text('a,b\n"' + "x" * 140_000)
+    with pytest.raises(InputError, match=r"it: .*table\.csv is no CSV file .*: fix it"):
+        read_table(file, "it", "fix it", ["a"])
+    file.write_text("")
+    with pytest.raises(InputError, match="has no column 'a'"):
+        read_table(file, "it", "fix it", ["a"])

@@ -1,11 +1,14 @@
-"""Writing files whole or not at all, JSON, and reading text."""
+"""Writing files whole or not at all, JSON, and reading text and tables."""
 
+import csv
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,41 @@ def read_text(path: str | os.PathLike[str], what: str, remedy: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
         raise InputError(f"{what}: can't read {path} ({reason}): {remedy}") from error
+
+
+def text_lines(text: str) -> list[str]:
+    """The lines of ``text``, which end with a line feed (or both characters of Windows) and with nothing else.
+
+    ``str.splitlines`` also ends them at U+2028, U+0085 and others, which may stand in the middle of a line of JSON.
+    """
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+
+
+def read_rows(path: str | os.PathLike[str], what: str, remedy: str, **form: Any) -> list[list[str]]:
+    """The rows of a CSV file that have anything in them; ``form`` is passed to :func:`csv.reader`.
+
+    Raises :class:`InputError` as :func:`read_text` does, also for what is no CSV.
+    """
+    # Not split into lines first: a quoted field may hold a line break.
+    stream = io.StringIO(read_text(path, what, remedy), newline="")
+    try:
+        return [row for row in csv.reader(stream, **form) if any(field.strip() for field in row)]
+    except csv.Error as error:
+        raise InputError(f"{what}: {path} is no CSV file ({error}): {remedy}") from None
+
+
+def read_table(
+    path: str | os.PathLike[str], what: str, remedy: str, columns: Sequence[str], **form: Any
+) -> list[dict[str, str | None]]:
+    """The rows of a CSV file by the names in its first one; None where a row is too short.
+
+    Raises :class:`InputError` as :func:`read_rows` does, also where one of ``columns`` is missing.
+    """
+    header, *rows = read_rows(path, what, remedy, **form) or [[]]
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise InputError(f"{what}: {path} has no column {missing[0]!r}: {remedy}")
+    return [dict(zip_longest(header, row[: len(header)])) for row in rows]
 
 
 def json_text(content: Any) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny
 
-from equipoise.scoring import encode, rolling_nll, score_options
+from equipoise.scoring import encode, rolling_nll, score_options, window_length
 from equipoise.scoring.encoding import document_start, plain_ids
 from equipoise.scoring.rolling import windows
 from equipoise.tasks import Item
@@ -43,6 +43,18 @@ def test_windows_predict_each_token_once_and_the_last_one_reads_back() -> None:
     assert found == [([0, 1, 2, 3], [1, 2, 3, 4]), ([4, 5, 6, 7], [5, 6, 7, 8]), ([6, 7, 8, 9], [9, 10])]
     assert windows([1, 2], 0, 4) == [([0, 1], [1, 2])]
     assert [token for _, wanted in windows(list(range(100)), 7, 9) for token in wanted] == list(range(100))
+
+
+def test_windows_are_as_long_as_what_the_model_reads() -> None:
+    loaded = tiny("Llama", 0)
+    lengths = {None: window_length(tiny("BLOOM", 0))}
+    for positions in (64, 2000, 8192):
+        loaded.model.config.max_position_embeddings = positions
+        lengths[positions] = window_length(loaded)
+    assert lengths == {64: 64, 2000: 2000, 8192: 2048, None: 2048}
+    loaded.model.config.max_position_embeddings = 7
+    assert rolling_nll(loaded, TEXTS).tolist() == rolling_nll(loaded, TEXTS, length=7).tolist()
+    assert rolling_nll(loaded, TEXTS).tolist() != rolling_nll(loaded, TEXTS, length=64).tolist()
 
 
 def test_rolling_likelihood_of_texts_that_fit_is_that_of_one_pass() -> None:

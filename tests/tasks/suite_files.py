@@ -53,7 +53,9 @@ def bbq(folder: Path, questions: int = 6, pairs: int = 5) -> Path:
                             "label": place[right],
                         }
                     )
-                    targets.append(("Gender_identity", question, example, place["woman"]))
+                    # As in the set's own file: what the bias answers, so that it changes sides with the polarity.
+                    target = "woman" if polarity == "neg" else "man"
+                    targets.append(("Gender_identity", question, example, place[target]))
                     example += 1
     (folder / "Gender_identity.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with (folder / "additional_metadata.csv").open("w", newline="") as stream:

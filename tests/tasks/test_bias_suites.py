@@ -1,6 +1,8 @@
 """BBQ, CrowS-Pairs, StereoSet and WinoBias: oracle responders, cases by hand, and where public code is wrong."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,14 @@ from equipoise.tasks import (
     Choices,
     CrowsPairs,
     Evidence,
+    Item,
     Readings,
     StereoSet,
     Whole,
     WinoBias,
     WinoGender,
     load_subject,
+    load_task,
 )
 from equipoise.tasks.bold import gendered
 
@@ -87,11 +91,60 @@ def test_bbq_targets_go_by_category_question_and_example(tmp_path: Path) -> None
     }
     # The same people asked the other way round: the bias answers with the other one.
     assert dict(zip(suite.items()[2].options, suite.items()[2].outcomes, strict=True))[" uncle 0"] == "pro"
-    (tmp_path / "additional_metadata.csv").write_text("category,question_index,example_id,target_loc\n")
-    untargeted = BBQ(tmp_path)
-    found = values(untargeted.readings(untargeted.items(), responder(untargeted.items(), "unknown")))
-    assert {item.outcomes.count("other") for item in untargeted.items()} == {2}
+
+
+@pytest.mark.parametrize(("persists", "bias"), [(True, 1.0), (False, -1.0)])
+def test_bbq_of_who_blames_one_group_whatever_is_asked(tmp_path: Path, persists: bool, bias: float) -> None:
+    """The responder goes by the words alone: to it the aunt is who lost keys, and so the uncle is who lost none."""
+    suite = BBQ(bbq(tmp_path))
+    items = suite.items()
+    names = ["aunt" if ("Who lost keys?" in str(item.prompt)) == persists else "uncle" for item in items]
+    choices = [
+        next(place for place, option in enumerate(item.options) if name in option)
+        for item, name in zip(items, names, strict=True)
+    ]
+    found = values(suite.readings(items, evidence(items, choices)))
+    assert found["ambiguous_bias.gender"] == found["disambiguated_bias.gender"] == bias
+    # Who says "aunt" to everything is wrong, not biased.
+    always = [next(n for n, option in enumerate(item.options) if "aunt" in option) for item in items]
+    assert values(suite.readings(items, evidence(items, always)))["ambiguous_bias.gender"] == 0
+
+
+def test_bbq_targets_that_are_missing_or_that_pandas_has_written(tmp_path: Path) -> None:
+    whole = BBQ(bbq(tmp_path)).items()
+    file = tmp_path / "additional_metadata.csv"
+    header, *rows = file.read_text().splitlines()
+    written = [f"{row}.0" for row in rows]
+    # The first two are an example of another category, and the first of ours.
+    written[1] = written[1].rsplit(",", 1)[0] + ",NA"
+    file.write_text("\n".join([header, *written, ""]))
+    suite = BBQ(tmp_path)
+    assert [item.outcomes for item in suite.items()[1:]] == [item.outcomes for item in whole[1:]]
+    assert sorted(suite.items()[0].outcomes) == ["other", "other", "unknown"]
+    found = values(suite.readings(suite.items(), responder(suite.items(), "unknown")))
     assert found["ambiguous_accuracy.gender"] == 1 and found["disambiguated_bias.gender"] is None
+    file.write_text("\n".join([header, rows[0], ""]))
+    with pytest.raises(InputError, match="no example of Gender_identity has a target_loc") as error:
+        BBQ(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("damage", [{"context": None}, {"question": None}, {"answer_info": None}])
+def test_bbq_names_the_line_of_a_damaged_example(tmp_path: Path, damage: dict[str, None]) -> None:
+    file = bbq(tmp_path) / "Gender_identity.jsonl"
+    first, second, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([first, json.dumps({**json.loads(second), **damage}), *rest]))
+    with pytest.raises(InputError, match="line 2: no example of BBQ"):
+        BBQ(tmp_path)
+
+
+def test_bbq_reads_lines_with_other_separators_in_them(tmp_path: Path) -> None:
+    file = bbq(tmp_path) / "Gender_identity.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[0]["context"] = "One.\u2028Two.\u0085Three."
+    file.write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    items = BBQ(tmp_path).items()
+    assert len(items) == len(rows) and str(items[0].prompt).startswith(rows[0]["context"])
 
 
 @pytest.mark.parametrize(
@@ -125,6 +178,35 @@ def test_crows_pairs_length_decides_without_normalising(tmp_path: Path) -> None:
     even = type(found)(-1.0 * tokens, tokens, found.begins)
     numbers = values(suite.readings(items, even))
     assert numbers["stereotype_score.gender"] == 0 and numbers["stereotype_score_per_token.gender"] == 0.5
+
+
+def test_crows_pairs_keep_quoted_line_breaks_and_know_the_hubs_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    header = "sent_more,sent_less,bias_type\n"
+    file.write_text(f'{header}"He is\nbad.",She is\u2028bad.,0\nA is old.,B is old.,8\n\n', encoding="utf-8")
+    first, second = CrowsPairs(file).items()
+    assert first.options == ("He is\nbad.", "She is\u2028bad.")
+    assert (first.metadata["axis"], second.metadata["axis"]) == ("race", "age")
+    file.write_text(f"{header}A is old.,B is old.,9\n")
+    with pytest.raises(InputError, match="unknown bias_type 9"):
+        CrowsPairs(file)
+
+
+def test_stereoset_of_one_kind_and_with_equal_sentences(tmp_path: Path) -> None:
+    file = stereoset(tmp_path)
+    content = json.loads(file.read_text())
+    data = content["data"]
+    del data["intersentence"]
+    whole = len(data["intrasentence"])
+    for sentence in data["intrasentence"][1]["sentences"]:
+        sentence["sentence"] = "Term0 is so."
+    file.write_text(json.dumps(content))
+    items = StereoSet(file).items()
+    assert {item.metadata["kind"] for item in items} == {"intra"}
+    assert [item.id for item in items] == [str(number) for number in range(whole) if number != 1]
+    file.write_text(json.dumps({"data": {"other": []}}))
+    with pytest.raises(InputError, match="it has no examples"):
+        StereoSet(file)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +331,14 @@ def test_gendered_words_are_whole_words() -> None:
     assert np.isnan(gendered("The other weather there"))
     assert "he" in "the other weather there"
     assert (gendered("He said so."), gendered("She's her own boss, he thinks")) == (0, 1)
+    assert (gendered("'She left"), gendered("‘He’s gone’, they said")) == (1, 0)
+
+
+@pytest.mark.parametrize("texts", [None, "Al is an actor who ", {"a": 1}])
+def test_bold_without_a_list_of_texts_is_refused(tmp_path: Path, texts: object) -> None:
+    (tmp_path / "gender_prompt.json").write_text(json.dumps({"Actors": {"Al": texts}}))
+    with pytest.raises(InputError, match="Actors: Al has no list of texts"):
+        BOLD(tmp_path)
 
 
 def test_bold_counts_by_group(tmp_path: Path) -> None:
@@ -285,6 +375,16 @@ def test_a_limit_takes_whole_blocks_of_every_cluster(tmp_path: Path) -> None:
         suite.draw(3, seed=0)
 
 
+def test_a_limit_keeps_both_orders_of_mention_together() -> None:
+    suite = Whole(load_task("coreference"))
+
+    def blocks(items: Sequence[Item]) -> Counter[tuple[str, ...]]:
+        return Counter((item.template, *sorted(item.groups)) for item in items)
+
+    drawn, whole = blocks(suite.draw(100, seed=0)), blocks(suite.items())
+    assert len(drawn) > 20 and all(whole[key] == count for key, count in drawn.items())
+
+
 def test_intervals_resample_questions(tmp_path: Path) -> None:
     """Answers that depend on the question alone: more pairs of people tell nothing more."""
     widths = []
@@ -312,13 +412,23 @@ def test_intervals_resample_questions(tmp_path: Path) -> None:
         ("mmlu:{0}", "has neither test"),
         ("arc:{0}/bad.csv", "needs a question, four answers and the right letter"),
         ("wikitext:{0}/bad.csv", "has no article"),
+        ("crows-pairs:{0}/open.csv", "is no CSV file"),
+        ("arc:{0}/open.csv", "is no CSV file"),
+        ("bbq:{0}/open", "is no CSV file"),
     ],
 )
 def test_what_is_missing_is_said(tmp_path: Path, spec: str, says: str) -> None:
     (tmp_path / "bad.json").write_text("[1]")
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match=says):
+    # A quote that nothing closes takes in all that follows, which csv bounds.
+    unclosed = 'sent_more,sent_less,bias_type\n"' + "and so on\n" * 20_000
+    (tmp_path / "open.csv").write_text(unclosed)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "Age.jsonl").write_text("{}")
+    (tmp_path / "open" / "additional_metadata.csv").write_text(unclosed)
+    with pytest.raises(InputError, match=says) as error:
         load_subject(spec.format(tmp_path))
+    assert "\n" not in str(error.value)
 
 
 def test_the_whole_of_a_task_goes_by_the_tasks_target() -> None:

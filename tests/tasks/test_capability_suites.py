@@ -31,6 +31,13 @@ def test_mmlu_asks_as_its_authors_do(tmp_path: Path) -> None:
     assert str(MMLU(tmp_path).items()[0].prompt).count("Answer:") == 6
 
 
+def test_mmlu_keeps_spaces_of_answers_as_lm_eval_does_and_skips_empty_rows(tmp_path: Path) -> None:
+    file = mmlu(tmp_path) / "val" / "high_school_art_val.csv"
+    file.write_text(" What? , one,two ,three,four,A\n\n  \n")
+    (item,) = MMLU(tmp_path, shots=0).items()
+    assert str(item.prompt).endswith("\n\nWhat?\nA.  one\nB. two \nC. three\nD. four\nAnswer:")
+
+
 def test_accuracies_by_hand(tmp_path: Path) -> None:
     (tmp_path / "arc.csv").write_text("Q one?,ox,a very long answer,cat,dog,B\nQ two?,ox,emu,cat,dog,A\n")
     suite = ARC(tmp_path / "arc.csv")
@@ -58,15 +65,17 @@ def test_arcs_own_file_with_numbered_choices(tmp_path: Path) -> None:
 
 def test_piqa(tmp_path: Path) -> None:
     rows = [
-        {"goal": "Open a jar", "sol1": "Turn it. ", "sol2": "Eat it."},
+        {"goal": "Open a jar", "sol1": "Turn\u2028it. ", "sol2": "Eat it."},
         {"goal": "x", "sol1": "a", "sol2": "a"},
     ]
-    (tmp_path / "valid.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "valid.jsonl").write_text(
+        "\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8"
+    )
     (tmp_path / "valid-labels.lst").write_text("0\n1\n")
     (item,) = PIQA(tmp_path).items()
     assert (item.prompt, item.options, item.answer) == (
         "Question: Open a jar\nAnswer:",
-        (" Turn it.", " Eat it."),
+        (" Turn\u2028it.", " Eat it."),
         0,
     )
 
@@ -88,3 +97,4 @@ def test_word_perplexity_divides_by_the_files_own_words(tmp_path: Path) -> None:
 
 def test_ordinary_spelling() -> None:
     assert ordinary("1 @,@ 000 @.@ 5 miles , it ' s said ; so") == "1,000.5 miles, it ' s said; so"
+    assert ordinary("a ( b\n) \" c ; d \" , ' e ' [ f ] at 5 ° .\n") == "a (b) \"c; d\", 'e' [f] at 5°.\n"

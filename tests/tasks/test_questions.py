@@ -29,7 +29,7 @@ def vqa(folder: Path, count: int = 6) -> str:
     return f"vqa:{folder}"
 
 
-def mmmu(folder: Path, **changes: Any) -> str:
+def mmmu(folder: Path, file: str = "validation-00000-of-00001.parquet", **changes: Any) -> str:
     parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow
 
@@ -45,7 +45,7 @@ def mmmu(folder: Path, **changes: Any) -> str:
         "question_type": "multiple-choice",
     } | changes
     rows = [row, {**row, "id": "open", "question_type": "open", "answer": "x"}]
-    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "validation-00000-of-00001.parquet")
+    parquet.write_table(pyarrow.Table.from_pylist(rows), folder / file)
     return f"mmmu:{folder}"
 
 
@@ -66,6 +66,24 @@ def test_mmmu_files(tmp_path: Path) -> None:
     assert asked.startswith("Who made <image>?\nA. Ann\nB. Ben\nC. Cai") and len(item.images) == 1
 
 
+def test_mmmu_reads_validation_alone_and_groups_by_subject(tmp_path: Path) -> None:
+    def found(spec: str) -> list[tuple[str, tuple[str, ...]]]:
+        return [(one.id, one.groups) for one in load_questions(spec)[1] if isinstance(one, Item)]
+
+    for subject in ("Art", "Music"):
+        folder = tmp_path / "hub" / subject
+        mmmu(folder, id=f"validation_{subject}")
+        mmmu(folder, "dev-00000-of-00001.parquet", id=f"dev_{subject}")
+        mmmu(folder, "test-00000-of-00001.parquet", id=f"test_{subject}", answer="?")
+    validation = [("validation_Art", ("Art",)), ("validation_Music", ("Music",))]
+    assert found(f"mmmu:{tmp_path / 'hub'}") == validation
+    assert found(f"mmmu:{tmp_path / 'hub' / 'Art' / 'dev-00000-of-00001.parquet'}") == [("dev_Art", ("Art",))]
+    for subject in ("Art", "Music"):
+        mmmu(tmp_path / "flat", f"{subject}.parquet", id=f"validation_{subject}")
+    assert found(f"mmmu:{tmp_path / 'flat'}") == validation
+    assert found(f"mmmu:{tmp_path / 'flat' / 'Art.parquet'}") == validation[:1]
+
+
 def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     for spec, says in (
         ("vqa", "use vqa:PATH or mmmu:PATH"),
@@ -74,6 +92,10 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         (mmmu(tmp_path / "a", answer="D"), "3 options and the answer 'D'"),
         (mmmu(tmp_path / "b", options="what"), "these must be MMMU's columns"),
         (mmmu(tmp_path / "c", image_1=None), "image_1 is missing"),
+        *(
+            (mmmu(tmp_path / f"d{n}", answer=text), "is no single letter")
+            for n, text in enumerate(("", "BC", "?"))
+        ),
     ):
         with pytest.raises(InputError, match=says) as error:
             load_questions(spec)

@@ -12,7 +12,7 @@ from .layout import prompt_text
 from .memory import Memory, memory
 from .outcomes import by_outcome, decisions, responses
 from .readable import refuse_unreadable
-from .rolling import rolling_nll
+from .rolling import rolling_nll, window_length
 from .sight import Sight
 from .text import TextReference, TextScores, encode_passages, score_text, text_reference
 
@@ -61,4 +61,5 @@ __all__ = [
     "text_ids",
     "text_reference",
     "text_tokens",
+    "window_length",
 ]

@@ -1,6 +1,7 @@
 """The log-likelihood of whole texts that are longer than a model reads at once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from .encoding import document_start, plain_ids
 from .journal import Journal
 from .readable import most_positions
 
+LONGEST_WINDOW = 2048
+"""Tokens of a window where a model reads more: attention's memory grows with the square of its length."""
+# Tokenizers that have no limit say so by a huge one.
+_NO_LIMIT = 10**9
 # A full vocabulary of log-probabilities a token bounds how many are scored at a time.
 _HEAD_TOKENS = 512
 
@@ -34,12 +39,24 @@ def windows(ids: Sequence[int], start: int, length: int) -> list[tuple[list[int]
     return found
 
 
+def window_length(loaded: LoadedModel) -> int:
+    """Tokens of a window: what the model is made to read, at most :data:`LONGEST_WINDOW`.
+
+    As in ``lm_eval``, which has no such bound, the configuration says it, or else the tokenizer.
+    """
+    config: Any = loaded.model.config.get_text_config(decoder=True)
+    given = [getattr(config, name, None) for name in ("n_positions", "max_position_embeddings", "n_ctx")]
+    given.append(getattr(loaded.tokenizer, "model_max_length", None))
+    known = next((one for one in given if isinstance(one, int) and 0 < one < _NO_LIMIT), LONGEST_WINDOW)
+    return min(known, LONGEST_WINDOW)
+
+
 def rolling_nll(
     loaded: LoadedModel,
     texts: Sequence[str],
     *,
-    length: int = 1024,
-    rows: int = 4,
+    length: int | None = None,
+    rows: int = 2,
     before: Sequence[int] = (),
     journal: Journal | None = None,
 ) -> NDArray[np.float64]:
@@ -48,7 +65,7 @@ def rolling_nll(
     Args:
         loaded: the model, with whatever steers now; an intervention on the answer acts on all of it.
         texts: n texts.
-        length: tokens of a window; fewer where the model has fewer positions.
+        length: tokens of a window, by default :func:`window_length`; fewer where the model has fewer positions.
         rows: windows at a time.
         before: tokens that every window follows (an instruction).
         journal: of these very texts, read in these windows by this model with what steers it now; see
@@ -57,6 +74,7 @@ def rolling_nll(
     Raises :class:`InputError` for a tokenizer that has no token to begin a text with, and for an instruction that is as
     long as the model's positions.
     """
+    length = window_length(loaded) if length is None else length
     most = most_positions(loaded)
     if most is not None:
         length = min(length, most - len(before))

@@ -1,13 +1,12 @@
 """The suite ``bbq:PATH``: the Bias Benchmark for QA (Parrish et al., 2022).
 
 PATH is a folder with categories' ``*.jsonl`` and ``additional_metadata.csv``, the set's own files, whose ``target_loc``
-says which answer names the group that the bias is about; or one of those ``.jsonl`` files, beside the CSV. The
-answer's text is scored after a prompt that lists the three; what is most probable counts as the answer. Rows are
-matched by category, question and example, since example ids begin anew in each category; a few examples have no target
-(both people are of one group), and count for accuracy alone.
+says which answer follows the bias, of negative questions (the stereotyped group) and of non-negative ones (the other
+group); or one of those ``.jsonl`` files, beside the CSV. The answer's text is scored after a prompt that lists the
+three; what is most probable counts as the answer. Rows are matched by category, question and example, since example ids
+begin anew in each category; a few examples have no target (both people are of one group), and count for accuracy alone.
 """
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_table, read_text, text_lines
 from ..metrics import Table, bbq_accuracy_gap, bbq_ambiguous_bias, bbq_disambiguated_bias, mean_of
 from .item import Item
 from .suite import ALL, ClosedSuite, Evidence, Reading, Readings, axis_of, by_axis
@@ -93,27 +92,40 @@ def _table(items: Sequence[Item], evidence: Evidence) -> Table:
 
 
 def _targets(file: Path) -> dict[tuple[str, str, str], int]:
-    rows = csv.DictReader(read_text(file, "bbq", _REMEDY).splitlines())
-    missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-    if missing:
-        raise InputError(f"bbq: {file} has no column {missing[0]!r}: {_REMEDY}")
-    return {
-        (row["category"], row["question_index"], row["example_id"]): int(row["target_loc"])
-        for row in rows
-        if row["target_loc"] in ("0", "1", "2")
-    }
+    found = {}
+    for row in read_table(file, "bbq", _REMEDY, _COLUMNS):
+        category, question, example, place = (row[column] or "" for column in _COLUMNS)
+        try:
+            # A column with gaps that pandas has written holds "1.0".
+            target = int(float(place))
+        except (ValueError, OverflowError):
+            continue
+        if target in range(3):
+            found[category, question, example] = target
+    return found
 
 
 def _items(file: Path, targets: Mapping[tuple[str, str, str], int]) -> list[Item]:
     found = []
-    for number, line in enumerate(read_text(file, "bbq", _REMEDY).splitlines(), start=1):
+    known: dict[str, bool] = {}
+    for number, line in enumerate(text_lines(read_text(file, "bbq", _REMEDY)), start=1):
         if line.strip():
             try:
-                found.append(_item(json.loads(line), targets))
-            except (ValueError, KeyError, TypeError, IndexError) as error:
+                row = json.loads(line)
+                item = _item(row, targets)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
                 raise InputError(
                     f"bbq: {file}, line {number}: no example of BBQ ({error!r}): {_REMEDY}"
                 ) from None
+            found.append(item)
+            category = str(row["category"])
+            known[category] = known.get(category, False) or "pro" in item.outcomes
+    for category, any_target in known.items():
+        if not any_target:
+            raise InputError(
+                f"bbq: {file}: no example of {category} has a target_loc in {_METADATA}, so that nothing can be said "
+                f"of bias: {_REMEDY}, of the same categories"
+            )
     return found
 
 
@@ -124,11 +136,12 @@ def _item(row: Mapping[str, Any], targets: Mapping[tuple[str, str, str], int]) -
     if sum(unknown) != 1 or row["question_polarity"] not in ("neg", "nonneg"):
         raise ValueError("needs one unknown answer and a polarity")
     target = targets.get((category, question, str(example)))
-    # A question of negative polarity is answered by the bias with the target, a non-negative one with the other.
+    # The target is what the bias answers whatever the polarity: who is stereotyped, or for a non-negative question who
+    # isn't.
     biased = {
-        place: (place == target) == (row["question_polarity"] == "neg")
+        place: place == target
         for place in range(3)
-        if not unknown[place] and target is not None
+        if target is not None and not unknown[place] and not unknown[target]
     }
     outcomes = [
         "unknown" if unknown[place] else {True: "pro", False: "anti", None: "other"}[biased.get(place)]

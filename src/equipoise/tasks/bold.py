@@ -43,6 +43,9 @@ class BOLD(FreeSuite):
             axis = axis_of(file.name.removesuffix("_prompt.json"))
             try:
                 for group, entities in json.loads(read_text(file, "bold", _REMEDY)).items():
+                    for entity, texts in entities.items():
+                        if not isinstance(texts, list):
+                            raise ValueError(f"{group}: {entity} has no list of texts")
                     self._prompts += [
                         FreeTextItem(
                             f"{axis}/{group}/{entity}/{number}",
@@ -92,6 +95,6 @@ class BOLD(FreeSuite):
 
 def gendered(text: str) -> float:
     """1 if more of its words are female, 0 if more are male, NaN if neither."""
-    words = re.findall(r"[a-z']+", text.lower().replace("’", "'"))
+    words = [word.strip("'") for word in re.findall(r"[a-z']+", re.sub("[‘’]", "'", text.lower()))]
     female, male = sum(word in FEMALE for word in words), sum(word in MALE for word in words)
     return float("nan") if female == male else float(female > male)

@@ -7,7 +7,6 @@ length, so that the shorter of two sentences has it easier) and by log-likelihoo
 (``stereotype_score_per_token``).
 """
 
-import csv
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,12 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_table
 from ..metrics import Table, mean_of, preferred, stereotype_score
 from .item import Item
 from .suite import ALL, ClosedSuite, Evidence, Reading, Readings, axis_of, by_axis
 
 _COLUMNS = ("sent_more", "sent_less", "bias_type")
+# The hub's copy numbers them.
+_KINDS = (
+    "race-color",
+    "socioeconomic",
+    "gender",
+    "disability",
+    "nationality",
+    "sexual-orientation",
+    "physical-appearance",
+    "religion",
+    "age",
+)
 
 
 class CrowsPairs(ClosedSuite):
@@ -32,15 +43,17 @@ class CrowsPairs(ClosedSuite):
     def __init__(self, path: str | PathLike[str]) -> None:
         file = Path(path)
         remedy = "give CrowS-Pairs' own crows_pairs_anonymized.csv"
-        rows = csv.DictReader(read_text(file, "crows-pairs", remedy).splitlines())
-        missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-        if missing:
-            raise InputError(f"crows-pairs: {file} has no column {missing[0]!r}: {remedy}")
         pairs = []
-        for number, row in enumerate(rows):
+        for number, row in enumerate(read_table(file, "crows-pairs", remedy, _COLUMNS)):
             more, less, kind = (str(row[column] or "").strip() for column in _COLUMNS)
             if not more or not less or not kind:
                 raise InputError(f"crows-pairs: {file}: pair {number} has an empty field: take the row out")
+            if kind.isdecimal():
+                if int(kind) >= len(_KINDS):
+                    raise InputError(
+                        f"crows-pairs: {file}: pair {number} has the unknown bias_type {kind}: {remedy}"
+                    )
+                kind = _KINDS[int(kind)]
             if more != less:
                 pairs.append((more, less, kind))
         clusters = joined([(more, less) for more, less, _ in pairs])

@@ -7,11 +7,10 @@ underscores for spaces, those of each style in a folder of its own.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_table
 from .image import picture
 from .portrait import CATEGORIES, Portrait, gender_of
 
@@ -31,18 +30,13 @@ def load_folder(folder: Path) -> list[Portrait]:
 
 
 def _by_labels(file: Path) -> list[Portrait]:
-    lines = read_text(
-        file, "labelled images", "give a UTF-8 table with the columns file and concept"
-    ).splitlines()
-    reader = csv.DictReader(lines)
-    for column in ("file", "concept"):
-        if column not in (reader.fieldnames or ()):
-            raise InputError(f"{file} has no column {column!r}: it needs file and concept")
+    remedy = "give a UTF-8 table with the columns file and concept"
     found = []
-    for number, row in enumerate(reader, start=2):
+    for number, row in enumerate(read_table(file, "labelled images", remedy, ("file", "concept")), start=2):
         where = f"{file}, line {number}"
         concept = (row["concept"] or "").strip()
-        if not concept or not (row["file"] or "").strip():
+        name = (row["file"] or "").strip()
+        if not concept or not name:
             raise InputError(f"{where}: the {'file' if concept else 'concept'} is missing: complete the row")
         given = {name: (row.get(name) or "").strip() for name in _ATTRIBUTES}
         values = {name: value for name, value in given.items() if value}
@@ -53,7 +47,7 @@ def _by_labels(file: Path) -> list[Portrait]:
         category = (row.get("category") or "").strip() or CATEGORIES[0]
         if category not in CATEGORIES:
             raise InputError(f"{where}: {category!r} is no category: use one of {', '.join(CATEGORIES)}")
-        shown = picture(file.parent / row["file"].strip())
+        shown = picture(file.parent / name)
         found.append(Portrait(shown, concept, values, (row.get("style") or "").strip(), category))
     return found
 

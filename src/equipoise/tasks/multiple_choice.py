@@ -5,7 +5,6 @@ examples and the letters as answers (Hendrycks et al., 2021), ARC (Clark et al.,
 without examples, each answer's text scored after the question.
 """
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_rows, read_text, text_lines
 from ..metrics import Table, mean_of
 from .item import Item
 from .suite import ClosedSuite, Evidence, Reading, Readings
@@ -148,7 +147,7 @@ class PIQA(MultipleChoice):
 
 
 def _lettered(row: Sequence[str]) -> str:
-    choices = "".join(f"{letter}. {text.strip()}\n" for letter, text in zip(LETTERS, row[1:5], strict=True))
+    choices = "".join(f"{letter}. {text}\n" for letter, text in zip(LETTERS, row[1:5], strict=True))
     return f"{row[0].strip()}\n{choices}Answer:"
 
 
@@ -166,7 +165,7 @@ def _question(id: str, prompt: str, options: Sequence[str], right: int, cluster:
 
 
 def _csv(name: str, file: Path) -> list[list[str]]:
-    rows = list(csv.reader(read_text(file, name, "give the set's own files").splitlines(keepends=True)))
+    rows = read_rows(file, name, "give the set's own files")
     for number, row in enumerate(rows, start=1):
         if len(row) != 6 or row[5].strip() not in tuple(LETTERS):
             raise InputError(
@@ -178,7 +177,7 @@ def _csv(name: str, file: Path) -> list[list[str]]:
 def _json_lines(name: str, file: Path, read: Callable[[Any], T]) -> list[T]:
     """What ``read`` makes of each line. Raises :class:`InputError`, naming the line, for one that isn't the set's."""
     found = []
-    for number, line in enumerate(read_text(file, name, "give the set's own files").splitlines(), start=1):
+    for number, line in enumerate(text_lines(read_text(file, name, "give the set's own files")), start=1):
         if line.strip():
             try:
                 found.append(read(json.loads(line)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_text, text_lines
 
 TextPart = Literal["fit", "report"]
 
@@ -57,7 +57,7 @@ def paragraphs(text: str) -> tuple[str, ...]:
     """
     found: list[str] = []
     lines: list[str] = []
-    for line in [*text.splitlines(), ""]:
+    for line in [*text_lines(text), ""]:
         stripped = line.strip()
         heading = stripped.startswith("= ") and stripped.endswith(" =")
         if stripped and not heading:

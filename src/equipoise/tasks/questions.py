@@ -23,6 +23,7 @@ from .suite import FreeSuite, Reading, Readings
 _VQA_PROMPT = f"{PLACEHOLDER}\n{{question}}\nAnswer with a single word or a short phrase."
 _MMMU_PROMPT = "{question}\n{options}\nAnswer with the letter of the right option."
 _MMMU_IMAGE = re.compile(r"<image (\d)>")
+_MMMU_SPLIT = re.compile(r"(dev|validation|test)-")
 LETTERS = "ABCDEFGHIJ"
 NEW_TOKENS = 8
 """Of an open answer."""
@@ -85,8 +86,9 @@ def load_questions(spec: str) -> tuple[str, list[OpenQuestion] | list[Item]]:
 
     - ``vqa:PATH``: a folder with VQAv2's ``*questions.json`` and ``*annotations.json`` of one split, and its images in
       any folder below, named ``..._000000123456.jpg`` by their id. Questions whose image isn't there are left out.
-    - ``mmmu:PATH``: a parquet file of the hub's ``MMMU/MMMU``, or a folder with several; needs pyarrow. Multiple-choice
-      questions alone; each file's subject is its group.
+    - ``mmmu:PATH``: a parquet file of the hub's ``MMMU/MMMU``, or a folder with several; needs pyarrow. Where there are
+      files ``validation-*`` these alone are read: ``dev`` has examples to show, and ``test``'s answers are withheld.
+      Multiple-choice questions alone; a subject (the folder of such a file, otherwise the file's name) is a group.
 
     Raises :class:`InputError` for another name, files that are missing or damaged, or no question at all.
     """
@@ -148,6 +150,7 @@ def _mmmu(path: Path) -> Iterator[Item]:
     except ImportError:
         raise InputError("mmmu reads parquet files by pyarrow: pip install 'equipoise[hub]'") from None
     files = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
+    files = [file for file in files if file.name.startswith("validation-")] or files
     for file in files:
         try:
             rows = parquet.read_table(file).to_pylist()
@@ -157,21 +160,33 @@ def _mmmu(path: Path) -> Iterator[Item]:
             ) from None
         for row in rows:
             if row.get("question_type") == "multiple-choice":
-                yield _choice(file, row)
+                yield _choice(file, row, _subject(path, file))
 
 
-def _choice(file: Path, row: Mapping[str, Any]) -> Item:
+def _subject(given: Path, file: Path) -> str:
+    """The hub has a folder for each subject, with files named by their split; others a file for each."""
+    alone = file == given or file.parent == given
+    return file.stem if alone and not _MMMU_SPLIT.match(file.name) else file.absolute().parent.name
+
+
+def _choice(file: Path, row: Mapping[str, Any], subject: str) -> Item:
     place = f"{file}: {row.get('id')}"
     try:
         options = (
             ast.literal_eval(row["options"]) if isinstance(row["options"], str) else list(row["options"])
         )
-        answer = LETTERS.index(row["answer"])
+        letter = row["answer"]
         question = str(row["question"])
     except (KeyError, ValueError, SyntaxError, TypeError) as error:
         raise InputError(f"{place}: {error}: these must be MMMU's columns") from None
+    if letter not in tuple(LETTERS):
+        raise InputError(
+            f"{place}: the answer {letter!r} is no single letter: it may be withheld, as those of the test set are; "
+            "give the validation set"
+        )
+    answer = LETTERS.index(letter)
     if not 2 <= len(options) <= len(LETTERS) or answer >= len(options):
-        raise InputError(f"{place}: {len(options)} options and the answer {row['answer']!r} don't fit")
+        raise InputError(f"{place}: {len(options)} options and the answer {letter!r} don't fit")
     listed = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
     text = _MMMU_PROMPT.format(question=question, options=listed)
     numbers = _MMMU_IMAGE.findall(text)
@@ -189,7 +204,7 @@ def _choice(file: Path, row: Mapping[str, Any]) -> Item:
         outcomes=letters,
         part="unambiguous",
         answer=answer,
-        groups=(file.parent.name if file.parent.name else file.stem,),
+        groups=(subject,),
         template=str(row.get("id")),
         images=tuple(shown),
     )

@@ -36,13 +36,16 @@ class StereoSet(ClosedSuite):
             content: Any = json.loads(read_text(file, "stereoset", _REMEDY))
             if isinstance(content, Mapping):
                 data = content["data"]
-                content = [row for kind in ("intrasentence", "intersentence") for row in data[kind]]
-            self._items = [_item(number, row) for number, row in enumerate(content)]
-        except (ValueError, KeyError, TypeError) as error:
+                content = [row for kind in ("intrasentence", "intersentence") for row in data.get(kind, [])]
+            if not content:
+                raise ValueError("it has no examples")
+            found = [_item(number, row) for number, row in enumerate(content)]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"stereoset: {file} has another form ({error!r}): {_REMEDY}") from None
+        self._items = [item for item in found if item is not None]
 
     def items(self) -> Sequence[Item]:
-        """One item an example; the clusters are target terms."""
+        """One item an example whose sentences all differ; the clusters are target terms."""
         return self._items
 
     def stratum(self, item: Item) -> str:
@@ -74,10 +77,12 @@ class StereoSet(ClosedSuite):
         return found
 
 
-def _item(number: int, row: Mapping[str, Any]) -> Item:
+def _item(number: int, row: Mapping[str, Any]) -> Item | None:
     by_label = {str(one["gold_label"]): str(one["sentence"]).strip() for one in row["sentences"]}
     if set(by_label) != set(_OUTCOMES):
         raise ValueError(f"example {number} needs the labels {list(_OUTCOMES)}, has {sorted(by_label)}")
+    if len(set(by_label.values())) < len(by_label):
+        return None
     context = str(row["context"]).strip()
     within = "BLANK" in context
     labels = list(_OUTCOMES)

@@ -91,8 +91,8 @@ class ClosedSuite(Suite):
 
     @abstractmethod
     def items(self) -> Sequence[Item]:
-        """Every item, always the same in the same order. Items with one template are counterbalanced: they are drawn
-        together. The first group is the cluster that intervals resample."""
+        """Every item, always the same in the same order. Items of the same groups, in whatever order, and one template
+        are counterbalanced: they are drawn together. Groups are the clusters that intervals resample."""
 
     @abstractmethod
     def readings(self, items: Sequence[Item], evidence: Evidence) -> Readings:
@@ -112,9 +112,8 @@ class ClosedSuite(Suite):
             strata[self.stratum(item)].append(index)
         kept: list[int] = []
         for name, rows in strata.items():
-            chosen = take_turns(
-                [(items[i].groups[0], items[i].template) for i in rows], limit, f"{seed}/{name}"
-            )
+            keys = [(" + ".join(sorted(set(items[i].groups))), items[i].template) for i in rows]
+            chosen = take_turns(keys, limit, f"{seed}/{name}")
             if not chosen:
                 raise InputError(
                     f"task {self.name!r}: a limit of {limit} leaves nothing of {name or 'it'}: raise --limit"

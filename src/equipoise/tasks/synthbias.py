@@ -7,14 +7,12 @@ Columns: ``type`` (type1, type2), ``sample`` (the sentence), ``occ_1`` (in type2
 In type 2 the referent is often mentioned last: compare accuracy with the baseline "always the later mentioned".
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_table
 from .item import Item
 from .occupations import Gender, occupations
 from .referent import PRONOUN_GENDER, QUESTION, pair_name, position, referent_item, wording
@@ -67,18 +65,9 @@ class SynthBias(Task):
 
     def _rows(self) -> list[dict[str, str | None]]:
         remedy = "give the path of SynthBias's CSV file"
-        reader = csv.DictReader(io.StringIO(read_text(self._file, "synthbias", remedy)))
-        try:
-            rows = list(reader)
-            header = reader.fieldnames or ()
-        except csv.Error as error:
-            raise InputError(f"synthbias: {self._file} is no CSV file ({error}): {remedy}") from error
-        missing = [column for column in COLUMNS if column not in header]
-        if missing:
-            raise InputError(
-                f"synthbias: {self._file} has no column {missing[0]!r}: its header must name {', '.join(COLUMNS)}"
-            )
-        return rows
+        return read_table(
+            self._file, "synthbias", f"{remedy}, whose header names {', '.join(COLUMNS)}", COLUMNS
+        )
 
     def _cell(self, number: int, row: dict[str, str | None], column: str, allowed: Sequence[str] = ()) -> str:
         text = (row[column] or "").strip()

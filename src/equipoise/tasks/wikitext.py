@@ -1,8 +1,8 @@
 """The suite ``wikitext:PATH``: word-normalised perplexity of WikiText's articles, as in ``lm_eval``.
 
 PATH is a WikiText file (``wiki.test.tokens``, raw or not). An article begins at a line ``= Title =``. The text is put
-back into ordinary spelling ("@-@" is a hyphen again), and its negative log-likelihood is divided by the number of words
-of the file's own text, so that figures do not depend on the tokenizer.
+back into ordinary spelling ("@-@" is a hyphen again) by the rules of ``lm_eval``, and its negative log-likelihood is
+divided by the number of words of the file's own text, so that figures do not depend on the tokenizer.
 """
 
 import re
@@ -19,6 +19,29 @@ from ..metrics import Texts, perplexity
 from .suite import Document, Reading, Readings, TextSuite
 
 _TITLE = re.compile(r"^ ?= [^=].*[^=] = ?$|^ ?= [^=] = ?$")
+# In lm_eval's order, which matters. What stands between two quotation marks or apostrophes loses its outer spaces
+# however far apart they are, even where the first one closes and the second one opens.
+_RULES = [
+    (re.compile(pattern), meant)
+    for pattern, meant in (
+        ("s '", "s'"),
+        *((re.escape(f" @{mark}@ "), mark) for mark in "-,."),
+        *((re.escape(f" {mark} "), f"{mark} ") for mark in ":;.!?,"),
+        (r"\(\s*([^)]*?)\s*\)", r"(\1)"),
+        (r"\[\s*([^]]*?)\s*\]", r"[\1]"),
+        (r"\{\s*([^}]*?)\s*\}", r"{\1}"),
+        (r'"\s*([^"]*?)\s*"', r'"\1"'),
+        (r"'\s*([^']*?)\s*'", r"'\1'"),
+        ("= = = =", "===="),
+        ("= = =", "==="),
+        ("= =", "=="),
+        (" ° ", "°"),
+        (" \n", "\n"),
+        ("\n ", "\n"),
+        (" N ", " 1 "),
+        (" 's", "'s"),
+    )
+]
 
 
 class WikiText(TextSuite):
@@ -30,7 +53,8 @@ class WikiText(TextSuite):
     def __init__(self, path: str | PathLike[str]) -> None:
         file = Path(path)
         articles: list[list[str]] = []
-        for line in read_text(file, "wikitext", "give a WikiText file").splitlines():
+        # What follows the last line feed, nothing, is a line too in lm_eval's articles.
+        for line in read_text(file, "wikitext", "give a WikiText file").split("\n"):
             if _TITLE.match(line):
                 articles.append([])
             if articles:
@@ -56,12 +80,7 @@ class WikiText(TextSuite):
 
 
 def ordinary(text: str) -> str:
-    """WikiText's spaced-out spelling as ordinary text."""
-    for mark in "-,.":
-        text = text.replace(f" @{mark}@ ", mark)
-    text = re.sub(r" ([:;.,!?])(?= |\n|$)", r"\1", text)
-    text = re.sub(r"([\(\[{]) ([^\)\]}]*?) ([\)\]}])", r"\1\2\3", text)
-    text = re.sub(r'" ([^"\n]*?) "', r'"\1"', text)
-    text = re.sub(r"(= )+(=)", lambda found: found.group(0).replace(" ", ""), text)
-    text = text.replace(" 's", "'s").replace("s ' ", "s' ").replace(" N ", " 1 ")
-    return re.sub(r" *\n *", "\n", text)
+    """WikiText's spaced-out spelling as ordinary text, by ``lm_eval``'s rules in their order."""
+    for pattern, meant in _RULES:
+        text = pattern.sub(meant, text)
+    return text

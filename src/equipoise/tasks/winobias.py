@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_text, text_lines
 from ..metrics import Table, anti_f1, f1_gap, pro_f1
 from .item import Item
 from .occupations import Gender
@@ -95,12 +95,13 @@ class WinoBias(Task):
         return None
 
     def _read(self, name: str) -> list[str]:
-        return read_text(
+        text = read_text(
             self._folder / name,
             "winobias",
             "give the folder that holds WinoBias's own files, {pro,anti}_stereotyped_type{1,2}.txt.{dev,test} and "
             "the occupation lists",
-        ).splitlines()
+        )
+        return text_lines(text)
 
     def _file(self, name: str, kind: str) -> Iterator[Item]:
         for number, line in enumerate(self._read(name), start=1):

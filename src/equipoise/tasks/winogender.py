@@ -16,11 +16,12 @@ import csv
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_table
 from ..metrics import Table, share_correlation
 from .item import Item
 from .suite import Evidence, Reading, Readings
@@ -81,20 +82,15 @@ class WinoGender(Task):
     def _rows(self, name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
         file = self._folder / name
         remedy = "give the folder that holds Winogender's own all_sentences.tsv and occupations-stats.tsv"
-        lines = read_text(file, "winogender", remedy).splitlines()
-        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise InputError(
-                f"winogender: {file} has no column {missing[0]!r}: it needs the tab-separated columns {list(columns)}"
-            )
+        tabs: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
         rows = []
-        for number, row in enumerate(reader, start=1):
-            if any(row[column] is None for column in columns):
+        for number, row in enumerate(read_table(file, "winogender", remedy, columns, **tabs), start=1):
+            whole = {column: text for column, text in row.items() if text is not None}
+            if not whole.keys() >= set(columns):
                 raise InputError(
                     f"winogender: {file}: row {number} has too few columns: complete or remove it"
                 )
-            rows.append({**row, "row": str(number)})
+            rows.append({**whole, "row": str(number)})
         return rows
 
     def _error(self, file: str, row: dict[str, str], column: str, remedy: str) -> InputError:

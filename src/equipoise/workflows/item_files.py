@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import text_lines
 from ..metrics import Judgements, Responses, Texts
 from .estimates import Measured
 from .measure import Answers, TextMeasure
@@ -29,7 +30,7 @@ class ItemScores:
     def read(cls, path: Path) -> ItemScores:
         """Raises :class:`InputError`, naming the file, if it can't be read or is damaged."""
         try:
-            head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+            head, *rows = (json.loads(line) for line in text_lines(path.read_text(encoding="utf-8")))
             settings = {
                 (one["mitigation"], one["keep"], float(one["strength"])): number
                 for number, one in enumerate(head["settings"])

@@ -22,6 +22,7 @@ from ..scoring import (
     prompt_ids,
     rolling_nll,
     score_options,
+    window_length,
 )
 from ..tasks import ClosedSuite, Document, Evidence, FreeSuite, Item, Readings, Suite, TextSuite, fingerprint
 from ..tasks.prompts import FreeTextItem
@@ -101,10 +102,12 @@ class SuiteQuestions:
             before = "" if mitigation is None else str(mitigation.rewrite("", strength))
             opening = plain_ids(loaded.tokenizer, before) if before else []
             whole = [document.text for document in documents]
+            length = window_length(loaded)
             kept = journal(
-                "text", lambda: _digest([plain_ids(loaded.tokenizer, text) for text in whole], opening)
+                "text",
+                lambda: _digest([plain_ids(loaded.tokenizer, text) for text in whole], opening, length),
             )
-            nll = rolling_nll(loaded, whole, before=opening, journal=kept)
+            nll = rolling_nll(loaded, whole, length=length, before=opening, journal=kept)
             return suite.text_readings(documents, nll)
         assert isinstance(suite, FreeSuite)
         prompts: Sequence[FreeTextItem] = drawn  # type: ignore[assignment]
