@@ -453,3 +453,10 @@ def test_an_output_without_the_letter_lambda_shows_something(model: Path, files:
 def test_a_reader_that_leaves_early_causes_no_traceback(model: Path) -> None:
     found = program("info", model, pipe=" | true")
     assert found.stderr == ""
+
+
+def test_what_cannot_be_served_is_one_line(refused: Callable[..., str], model: Path, files: Path) -> None:
+    pytest.importorskip("uvicorn")
+    good = files / "good.safetensors"
+    said = refused("serve", model, "--intervention", f"a={good}", "--intervention", f"b={good}")
+    assert "already attached" in said

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import torch
 from interventions.samples import model
+from methods.samples import TEXT, TinyTask
+from scoring.test_memory import recurrent
+from tiny import tiny
 
 from equipoise.errors import InputError
 from equipoise.interventions import attach, capture
-from equipoise.methods.mean_difference import from_statements
+from equipoise.methods.leace import LeaceSettings
+from equipoise.methods.leace import fit as fit_leace
+from equipoise.methods.mean_difference import MeanDifferenceSettings, fit, from_statements
 from equipoise.models import hidden_of
 from equipoise.scoring import text_ids
 
@@ -75,3 +80,34 @@ def test_what_makes_no_vector_is_refused(neutral, biased, site, strength, words)
     with pytest.raises(InputError, match=words) as error:
         from_statements(model("Llama"), neutral, biased, site, strength=strength)
     assert "\n" not in str(error.value)
+
+
+def test_without_attention_the_papers_other_site_remains():
+    # A fixed layer and strength measure once: what counts is where it acts.
+    settings = {"layer": 1, "strength": 0.1, "pairs": 8}
+    found = fit(recurrent("Mamba"), TinyTask(), settings=MeanDifferenceSettings(**settings), text=TEXT)
+    assert list(found.edits) == ["block.1.out"]
+    with pytest.raises(InputError, match="setting site=heads: block 1 of Mamba has no site"):
+        fit(recurrent("Mamba"), TinyTask(), settings=MeanDifferenceSettings(site="heads", **settings))
+
+
+@pytest.mark.parametrize("method", ["mean_difference", "leace"])
+def test_a_block_whose_means_are_equal_is_passed_over(method):
+    loaded = tiny("Llama", num_hidden_layers=2)
+    # Every answer's last token is the same at the first norm: it sees tokens, not what came before them.
+    task = TinyTask((" he was busy", " she was busy"))
+    if method == "leace":
+        given = LeaceSettings(site="norm.0", strength=0.5, items=20, background=0, concept="statement")
+        found = fit_leace(loaded, task, settings=given, text=TEXT)
+        fixed = LeaceSettings(
+            site="norm.0", layer=0, strength=0.5, items=20, background=0, concept="statement"
+        )
+        with pytest.raises(InputError, match="means don't differ"):
+            fit_leace(loaded, task, settings=fixed, text=TEXT)
+    else:
+        given = MeanDifferenceSettings(site="norm.0", strength=0.1, pairs=20)
+        found = fit(loaded, task, settings=given, text=TEXT)
+        fixed = MeanDifferenceSettings(site="norm.0", layer=0, strength=0.1, pairs=20)
+        with pytest.raises(InputError, match="same mean activation"):
+            fit(loaded, task, settings=fixed, text=TEXT)
+    assert list(found.edits) == ["block.1.norm.0"]

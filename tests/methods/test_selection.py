@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
+from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention
 from equipoise.methods.selection import Budget, Candidate, Chosen, Dial, coarse, select
 from equipoise.methods.validation import Validated
@@ -48,11 +50,13 @@ class Oracle:
         return Validated(self.bias(intervention), self.kl(intervention), *self.unambiguous(intervention))
 
 
-def run(oracle: Any, layers: int, budget: Budget, **dial: Any) -> Chosen:
-    line = [
-        Candidate({"layer": i}, lambda i=i: Intervention({f"block.{i}.out": AffineEdit(shift=torch.ones(1))}))
-        for i in range(layers)
-    ]
+def run(oracle: Any, layers: int, budget: Budget, empty: Sequence[int] = (), **dial: Any) -> Chosen:
+    def make(i: int) -> Intervention:
+        if i in empty:
+            raise InputError(f"block {i}: no direction")
+        return Intervention({f"block.{i}.out": AffineEdit(shift=torch.ones(1))})
+
+    line = [Candidate({"layer": i}, partial(make, i)) for i in range(layers)]
     values = {"fixed": None, "guess": 0.1, **dial}
     return select(
         lambda: oracle, lambda: oracle, [line], budget=budget, dial=Dial("m", **values), say=lambda *_: None
@@ -93,6 +97,18 @@ def test_a_layer_that_costs_accuracy_is_passed_over() -> None:
     # The twin: with accuracy to spare it is taken.
     spared = run(Oracle([0.2, 0.01, 0.2], harmful=frozenset({1})), 3, Budget(accuracy_drop=0.5))
     assert spared.choice["layer"] == 1
+
+
+@pytest.mark.parametrize("dial", [{}, {"fixed": 1.0}])
+def test_a_place_where_there_is_nothing_to_steer_by_is_passed_over(dial: dict[str, float]) -> None:
+    found = run(Oracle(valley(6, 2)), 6, Budget(), empty=[0, 2], **dial)
+    assert found.choice["layer"] in (1, 3) and found.tried == 4
+    # Those that are tried first may be the ones without; what is between them is tried then.
+    sparse = run(Oracle(valley(12, 4)), 12, Budget(), empty=coarse(12), **dial)
+    assert sparse.choice["layer"] in set(range(12)) - set(coarse(12))
+    first = coarse(12)[0]
+    with pytest.raises(InputError, match=f"block {first}: no direction"):
+        run(Oracle(valley(12, 4)), 12, Budget(), empty=range(12), **dial)
 
 
 def test_a_fixed_dial_stays_even_beyond_the_budget_and_that_is_said() -> None:

@@ -17,6 +17,7 @@ from scoring.samples import (
 )
 from tiny import ARCHITECTURES, tiny
 
+from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
 from equipoise.scoring import AnswerBatch, EncodedItem, answer_batches, collate, encode_all, score_options
@@ -226,3 +227,14 @@ def test_items_may_be_encoded_already_or_not() -> None:
     items = many_token_items()[:6]
     mixed = [one if place % 2 else encode_all(loaded.tokenizer, [one])[0] for place, one in enumerate(items)]
     np.testing.assert_array_equal(score_options(loaded, mixed).logp, score_options(loaded, items).logp)
+
+
+def test_a_model_that_overflows_is_refused_in_one_line() -> None:
+    loaded = tiny("Llama")
+    asked = [item("The nurse said that", (" he", " she"))]
+    assert np.isfinite(score_options(loaded, asked).logp).all()  # the twin
+    loaded.model.half()
+    with torch.no_grad():
+        loaded.model.lm_head.weight.mul_(30_000)
+    with pytest.raises(InputError, match=r"in float16 gives no numbers .*: load it as bfloat16 or float32"):
+        score_options(loaded, asked)

@@ -159,6 +159,10 @@ def test_mixed_strengths_at_once_are_each_ones_own(
         ({"prompt": "x", "equipoise": 0.5}, 400, "equipoise is an object"),
         ({"prompt": "x", "equipoise": {"strength": -1}}, 400, "from 0 to 100"),
         ({"prompt": "x", "equipoise": {"strength": True}}, 400, "from 0 to 100"),
+        ({"prompt": "x", "equipoise": {"strength": 10**400}}, 400, "from 0 to 100"),
+        ({"prompt": "x", "equipoise": {"strength": float("nan")}}, 400, "from 0 to 100"),
+        ({"prompt": "x", "equipoise": {"intervention": ["dso"]}}, 400, "intervention is the name"),
+        ({"prompt": "x", "max_completion_tokens": None, "max_tokens": 0}, 400, "max_tokens must be"),
         (
             {"prompt": "x", "equipoise": {"strengths": {"caa": 1}}},
             400,
@@ -172,6 +176,31 @@ def test_a_bad_request_is_refused_in_a_sentence(served: Served, body: Any, statu
     response = served.http.post("/v1/completions", content=data)
     assert response.status_code == status
     assert words in response.json()["error"]["message"]
+
+
+def test_a_limit_of_null_is_none_given(served: Served) -> None:
+    body = {"prompt": [40, 50, 60], "temperature": 0, "max_completion_tokens": None, "max_tokens": 3}
+    answer = served.http.post("/v1/completions", json=body).json()
+    assert answer["usage"]["completion_tokens"] <= 3
+    longer = served.http.post("/v1/completions", json={**body, "max_tokens": None}).json()  # the twin
+    assert longer["usage"]["completion_tokens"] > 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_that_dies_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: Engine) -> None:
+        raise RuntimeError("whatever")
+
+    one = Served(tiny("Llama"), {})
+    monkeypatch.setattr(Engine, "_turn", die)
+    try:
+        for status in (500, 503):  # the one that was waiting, and the next
+            response = one.http.post("/v1/completions", json={"prompt": "Once upon"})
+            assert response.status_code == status
+            assert "the engine has stopped" in response.json()["error"]["message"]
+        assert one.http.get("/health").status_code == 503
+    finally:
+        one.close()
 
 
 def test_chats_are_checked_too(served: Served) -> None:

@@ -13,8 +13,8 @@ from equipoise import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
 from equipoise.scoring.generation import generate_ids
-from equipoise.serve import Busy, Engine, batch
-from equipoise.serve.batch import Event, Sampling
+from equipoise.serve import Busy, Down, Engine, batch
+from equipoise.serve.batch import Event, Row, Sampling
 from equipoise.serve.text import Text
 
 LONG = 16
@@ -203,6 +203,75 @@ def test_a_pass_that_fails_ends_its_answers_and_nothing_else() -> None:
         engine.stop()
 
 
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_token_that_cannot_be_chosen_ends_its_row_alone(
+    plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = Row.choose
+
+    def fail(self: Row, logits: torch.Tensor) -> int:
+        return choose(self, logits * float("nan") if self.sampling.seed == 13 and self.new[1:] else logits)
+
+    monkeypatch.setattr(Row, "choose", fail)
+    monkeypatch.setattr(batch, "_plain", lambda cache: plain)  # other caches compute on what has left
+    loaded = tiny("Llama")
+    part = intervention(loaded)
+    wanted = alone(loaded, [40, 50, 60], [part], (0.5,))
+    engine = Engine(loaded, {"a": part}, most_tokens=64)
+    fine, broken = Client(), Client()
+    engine.submit([40, 50, 60], [0.5], fine, most=LONG)
+    engine.submit([70, 71], [0.0], broken, most=LONG, sampling=Sampling(1.0, seed=13))
+    engine.start()
+    try:
+        assert broken.end.error == "no token can be chosen (RuntimeError)"
+        assert fine.text == wanted and fine.end.error is None
+    finally:
+        engine.stop()
+
+
+def test_tokens_beyond_the_embedding_are_refused_before_they_reach_a_pass() -> None:
+    loaded = tiny("Llama")
+    loaded.model.resize_token_embeddings(300)
+    engine = Engine(loaded, {}, most_tokens=64)
+    with pytest.raises(InputError, match=r"prompt 0 has the token 350, but the embedding of .* has 300 rows"):
+        engine.submit([40, 350], [], Client(), most=LONG)
+    assert engine.waiting == 0
+    engine.submit([40, 299], [], Client(), most=LONG)
+
+
+def test_what_cannot_be_attached_is_said_at_the_start() -> None:
+    loaded = tiny("Llama")
+    engine = Engine(loaded, {"a": intervention(loaded), "b": intervention(loaded)})
+    with pytest.raises(InputError, match="already attached"):
+        engine.start()
+    assert not engine.alive
+    attach(loaded, intervention(loaded)).detach()  # nothing has been left behind
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_that_has_stopped_takes_no_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: Engine) -> None:
+        raise RuntimeError("whatever")
+
+    loaded = tiny("Llama")
+    engine = Engine(loaded, {"a": intervention(loaded)}, most_tokens=64)
+    with monkeypatch.context() as broken:
+        broken.setattr(Engine, "_turn", die)
+        engine.submit([40], [0.5], Client(), most=2)
+        engine.start()
+        assert engine._thread is not None
+        engine._thread.join(60)
+        with pytest.raises(Down, match="has stopped"):
+            engine.submit([40], [0.5], Client(), most=2)
+    engine.start()  # the twin: once it works again, it answers
+    client = Client()
+    engine.submit([40], [0.5], client, most=2)
+    assert client.end.error is None
+    engine.stop()
+    with pytest.raises(Down, match="has stopped"):
+        engine.submit([40], [0.5], Client(), most=2)
+
+
 def test_seeds_repeat_and_nucleus_narrows() -> None:
     loaded = tiny("Llama")
     engine = Engine(loaded, {}, most_tokens=64)
@@ -216,6 +285,9 @@ def test_seeds_repeat_and_nucleus_narrows() -> None:
 
         assert ask(temperature=1.0, seed=3) == ask(temperature=1.0, seed=3) != ask(temperature=1.0, seed=4)
         assert ask(temperature=5.0, top_p=1e-6, seed=1) == ask(temperature=0.0)
+        # A nucleus of nothing still has the most probable token, and what is that cold is greedy.
+        assert ask(temperature=5.0, top_p=0.0, seed=1) == ask(temperature=0.0)
+        assert ask(temperature=1e-39, seed=1) == ask(temperature=0.0)
     finally:
         engine.stop()
 

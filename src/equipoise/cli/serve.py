@@ -53,7 +53,12 @@ def serve(
     engine = Engine(
         loaded, found, most_rows=max_rows, most_waiting=max_waiting, most_tokens=max_tokens, patience=timeout
     )
+    # Here, not in the server: what can't be attached is one line, not a server's log.
+    engine.start()
     typer.echo(
         f"{loaded.name} with {', '.join(found) or 'no intervention'} at http://{host}:{port}/ (Ctrl-C ends it)"
     )
-    run_server(make_app(engine, name=loaded.name, strength=default), host=host, port=port)
+    try:
+        run_server(make_app(engine, name=loaded.name, strength=default), host=host, port=port)
+    finally:
+        engine.stop()

@@ -33,7 +33,7 @@ class MeanDifferenceSettings:
     Attributes:
         site: the kind of site that is read and edited: ``out`` (the residual stream after a block), ``heads`` (the
             attention's heads before the output projection), ``attn``, ``mlp``, ``norm.0``, …; ``auto`` tries the
-            paper's two, ``out`` and ``heads``.
+            paper's two, ``out`` and ``heads``, where the model has them.
         layer: the block, from 0; ``all``, or ``auto`` to choose it.
         strength: the vector's length in units of the activation's median norm there, or ``auto``.
         pairs: how many pairs of statements the vector is the mean of.
@@ -87,7 +87,7 @@ def fit(
     """
     settings = settings or MeanDifferenceSettings()
     kinds = PAPERS_SITES if settings.site == AUTO else (settings.site,)
-    lines = places(loaded, "mean_difference", kinds, settings.layer)
+    lines = places(loaded, "mean_difference", kinds, settings.layer, spare=settings.site == AUTO)
     with ground("mean_difference", loaded, task, seed=seed, text=text, progress=progress) as found:
         contrast = Contrast.of(loaded, found.pairs(settings.pairs))
         states = contrast.read(loaded, sites_of(lines))

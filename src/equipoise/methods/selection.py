@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from ..errors import InputError
 from ..interventions import Intervention
 from .settings import require, require_budget
 from .validation import Validated, Validation
@@ -40,7 +41,10 @@ class Budget:
 
 @dataclass(eq=False)
 class Candidate:
-    """One place to steer: how the choice is recorded, and the intervention at dial 1, made when it is needed."""
+    """One place to steer: how the choice is recorded, and the intervention at dial 1, made when it is needed.
+
+    ``make`` raises :class:`InputError` where there is nothing to steer by; such a place is passed over.
+    """
 
     choice: Mapping[str, Any]
     make: Callable[[], Intervention]
@@ -123,10 +127,11 @@ class Selection:
         self._guess = dial.guess
         self._best: tuple[tuple[float, ...], Candidate, float] | None = None
         self._reach: dict[int, float] = {}
+        self._first: InputError | None = None
         self.tried = 0
 
     def run(self, lines: Sequence[Sequence[Candidate]]) -> tuple[Candidate, float]:
-        """The best candidate and its dial."""
+        """The best candidate and its dial; if none can be made, raises what the first of them says."""
         long = sum(len(line) > 1 for line in lines)
         each = min(_COARSE, max(3, _COARSE_IN_ALL // max(1, long)))
         total = sum(min(len(line), each) for line in lines) + 6
@@ -143,6 +148,14 @@ class Selection:
         for number, line in enumerate(lines):
             for place in coarse(len(line), each):
                 ranked.append((measure(number, place), number, place))
+        if self._best is None:
+            ranked = [
+                (measure(number, at), number, at)
+                for number in range(len(lines))
+                for at in range(len(lines[number]))
+            ]
+        if self._best is None and self._first is not None:
+            raise self._first
         _, number, place = min(ranked)
         stride = math.ceil(len(lines[number]) / each)
         while stride > 1:
@@ -159,6 +172,11 @@ class Selection:
     ) -> tuple[float, ...]:
         """The best key (lower is better) of the candidate over some turns of the dial."""
         if not again:
+            try:
+                candidate.unit  # noqa: B018
+            except InputError as error:
+                self._first = self._first or error
+                return (math.inf,)
             self.tried += 1
         if self._dial.fixed is not None:
             return self._key(candidate, self._dial.fixed, None) if not again else (math.inf,)

@@ -40,7 +40,13 @@ def require_site(method: str, settings: object) -> None:
 
 
 def places(
-    loaded: LoadedModel, method: str, kinds: Sequence[str], layer: Layer, *, together: bool = False
+    loaded: LoadedModel,
+    method: str,
+    kinds: Sequence[str],
+    layer: Layer,
+    *,
+    together: bool = False,
+    spare: bool = False,
 ) -> list[list[Place]]:
     """Lines of places: along a line the block goes up, so that neighbours resemble each other.
 
@@ -48,6 +54,7 @@ def places(
         kinds: kinds of site, such as ``out`` or ``norm.0``; each makes a line of its own.
         layer: ``auto`` for every block, ``all`` for all blocks together, or the number of one.
         together: with ``auto``, offer all blocks together as well.
+        spare: pass over kinds of site that there aren't, as long as there is one of them.
 
     Raises InputError, naming the method, for a block or a kind of site that the model hasn't.
     """
@@ -58,16 +65,20 @@ def places(
         )
     known = set(loaded.anatomy.sites())
     lines: list[list[Place]] = []
+    missing: list[InputError] = []
     for kind in kinds:
         named = {i: f"block.{i}.{kind}" for i in range(blocks)}
         there = [i for i, name in named.items() if name in known]
         if not there or (isinstance(layer, int) and layer not in there):
             where = f"block {layer}" if isinstance(layer, int) else "no block"
             verb = "has no" if isinstance(layer, int) else "has a"
-            raise InputError(
-                f"{method} setting site={kind}: {where} of {loaded.name} {verb} site {kind!r}: "
-                f"`equipoise info` lists the sites that there are"
+            missing.append(
+                InputError(
+                    f"{method} setting site={kind}: {where} of {loaded.name} {verb} site {kind!r}: "
+                    f"`equipoise info` lists the sites that there are"
+                )
             )
+            continue
         singles = [Place(i, kind, (named[i],)) for i in there]
         everywhere = Place("all", kind, tuple(named[i] for i in there))
         if isinstance(layer, int):
@@ -76,6 +87,8 @@ def places(
             lines.append([everywhere])
         else:
             lines += [singles, [everywhere]] if together else [singles]
+    if missing and not (spare and lines):
+        raise missing[0]
     return lines
 
 

@@ -75,7 +75,8 @@ def score_options(
         journal: of these very items in this order, asked of this model with what steers it now. What is in it is
             taken from it, the rest is added batch by batch, so that the numbers are the same with and without.
 
-    Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`).
+    Raises InputError for options that can't be told apart (see :func:`equipoise.scoring.encode`), and where the model
+    gives NaN.
     """
     encoded = [one if isinstance(one, EncodedItem) else encode(loaded, one) for one in items]
     refuse_unreadable(loaded, _texts(encoded), what="the text of answer")
@@ -92,6 +93,11 @@ def score_options(
                     begins[row] = entry["begins"]
                 continue
             found, top = batch_logprobs(loaded, batch, share_prefix=share_prefixes)
+            if bool(found.isnan().any()):
+                raise InputError(
+                    f"{loaded.name} in {str(loaded.dtype).removeprefix('torch.')} gives no numbers for answers (NaN): "
+                    "load it as bfloat16 or float32, or steer it less"
+                )
             logp[rows, : found.shape[1]] = found.double().cpu().numpy()
             begins[rows] = ((batch.first == top.cpu()[:, None]) & batch.valid).any(1).numpy()
             if journal is not None:

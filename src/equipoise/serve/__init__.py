@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .engine import Busy, Engine
+from .engine import Busy, Down, Engine
 
 if TYPE_CHECKING:
     from .app import make_app, run_server
 
-__all__ = ["Busy", "Engine", "make_app", "run_server"]
+__all__ = ["Busy", "Down", "Engine", "make_app", "run_server"]
 
 
 def __getattr__(name: str) -> Any:

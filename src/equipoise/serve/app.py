@@ -22,7 +22,7 @@ from ..scoring import Sight, prompt_inputs
 from ..tasks import Picture
 from .asked import Asked, read_request
 from .batch import Event, Row
-from .engine import Busy, Engine
+from .engine import Busy, Down, Engine
 from .refusal import Refusal
 
 MOST_BYTES, MOST_BYTES_WITH_IMAGES = 1 << 20, 16 << 20
@@ -100,7 +100,7 @@ class _Answer:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self.events.put_nowait, event)
 
-        self.prompt = prompt
+        self.engine, self.prompt = engine, prompt
         self.row: Row = engine.submit(
             prompt,
             asked.strengths,
@@ -117,12 +117,17 @@ class _Answer:
             looked = time.monotonic()
             while True:
                 event: Event | None = None
+                # Asked before the wait, so that whatever an engine said before it stopped is heard first.
+                alive = self.engine.alive
                 with suppress(TimeoutError):
                     event = await asyncio.wait_for(self.events.get(), _POLL)
                 if event is not None:
                     yield event
                     if event.finish is not None:
                         return
+                elif not alive:
+                    yield Event(finish="error", error="the engine has stopped: start the server again")
+                    return
                 if time.monotonic() - looked >= _POLL:
                     looked = time.monotonic()
                     if await request.is_disconnected():
@@ -164,7 +169,7 @@ class _Server:
         except InputError as error:
             for answer in answers:
                 answer.row.cancelled = True
-            raise Refusal(503 if isinstance(error, Busy) else 400, str(error)) from None
+            raise Refusal(503 if isinstance(error, Busy | Down) else 400, str(error)) from None
         form = _Form(asked, chat)
         if asked.stream:
             return StreamingResponse(self._stream(request, form, answers), media_type="text/event-stream")

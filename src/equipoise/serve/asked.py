@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +76,9 @@ def read_request(
         if name in body and body[name] not in allowed:
             raise Refusal(400, f"{name} is not supported here: leave it out", name)
     strengths = strengths_of(body, model=model, names=names, default=default)
-    limit = body.get("max_completion_tokens", body.get("max_tokens"))
+    limit = body.get("max_completion_tokens")
+    if limit is None:
+        limit = body.get("max_tokens")
     options = body.get("stream_options")
     turns, images = _messages(body, takes_images) if chat else ((), ())
     return Asked(
@@ -124,6 +125,8 @@ def strengths_of(
         if not isinstance(wanted, dict) or len(field) > 1:
             raise Refusal(400, 'strengths is an object such as {"NAME": 0.7}, and stands alone', "equipoise")
     elif "intervention" in field:
+        if not isinstance(field["intervention"], str):
+            raise Refusal(400, "intervention is the name of one", "equipoise")
         wanted = {field["intervention"]: field.get("strength", default)}
     else:
         wanted = dict.fromkeys(names, field["strength"])
@@ -149,7 +152,7 @@ def _from_suffix(suffix: str) -> dict[str, Any]:
 
 def _strength(value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value <= 100:
+    if not number or not 0 <= value <= 100:
         raise Refusal(400, f"a strength is a number from 0 to 100, not {value!r}", "equipoise")
 
 

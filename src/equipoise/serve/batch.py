@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,14 @@ from ..interventions import Attached
 from ..models import LoadedModel
 from ..scoring import Sight, memory
 
+_LOG = logging.getLogger(__name__)
+# Colder than this, logits that differ by as little as 1e-4 leave the second token nothing, and dividing may overflow.
+_COLDEST = 1e-6
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen: ``temperature`` 0 is greedy; ``seed`` None takes one from the system."""
+    """How tokens are chosen: ``temperature`` below 1e-6 is greedy; ``seed`` None takes one from the system."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -51,15 +56,27 @@ class Row:
     new: list[int] = field(default_factory=list)
     generator: torch.Generator | None = None
     cancelled: bool = False
+    failure: str | None = None
 
     @property
     def late(self) -> bool:
         """Whether its time is over."""
         return time.monotonic() > self.deadline
 
+    def go_on(self, logits: Tensor) -> None:
+        """Add the next token; where none can be chosen, ``failure`` says so, for this row alone."""
+        token = 0
+        if self.failure is None:
+            try:
+                token = self.choose(logits)
+            except Exception as error:
+                _LOG.exception("a token can't be chosen")
+                self.failure = type(error).__name__
+        self.new.append(token)
+
     def choose(self, logits: Tensor) -> int:
         """The next token from logits [vocabulary], fp32 on the CPU."""
-        if self.sampling.temperature == 0:
+        if self.sampling.temperature < _COLDEST:
             return int(logits.argmax())
         if self.generator is None:
             self.generator = torch.Generator()
@@ -70,6 +87,7 @@ class Row:
         probabilities, order = (logits / self.sampling.temperature).softmax(-1).sort(descending=True)
         # The most probable tokens whose mass reaches top_p, the one that reaches it included.
         inside = probabilities.cumsum(-1) - probabilities < self.sampling.top_p
+        inside[0] = True
         chosen = torch.multinomial(probabilities * inside, 1, generator=self.generator)
         return int(order[chosen])
 
@@ -120,7 +138,7 @@ class Batch:
         empty = DynamicCache() if memory(self._loaded).repeats else None
         logits, cache = self._pass(rows, ids, mask, empty)
         for row, scores in zip(rows, logits, strict=True):
-            row.new.append(row.choose(scores))
+            row.go_on(scores)
         if self.rows:
             longest = max(width, self._mask.shape[1])
             for layer, other in zip(self._cache.layers, cache.layers, strict=True):
@@ -139,7 +157,7 @@ class Batch:
         self._mask = F.pad(self._mask, (0, 1), value=1)
         logits, self._cache = self._pass(self.rows, ids, self._mask, self._cache)
         for row, scores in zip(self.rows, logits, strict=True):
-            row.new.append(row.choose(scores))
+            row.go_on(scores)
 
     def keep(self, rows: Sequence[Row]) -> None:
         """Let all other rows leave."""

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..interventions import Attached, Intervention, attach, refuse_steered
 from ..models import LoadedModel
 from ..scoring import Sight, generate_seeing, memory
+from ..scoring.readable import refuse_unreadable
 from .batch import Batch, Dial, Event, Row, Sampling
 from .text import Text
 
@@ -22,6 +23,10 @@ _LOG = logging.getLogger(__name__)
 
 class Busy(InputError):
     """As many requests as the server allows are waiting already."""
+
+
+class Down(InputError):
+    """Nobody would answer: the engine has stopped."""
 
 
 class Engine:
@@ -69,6 +74,7 @@ class Engine:
         self._seen: list[Row] = []
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._attached: Attached | None = None
         self._stopping = False
 
     @property
@@ -77,7 +83,14 @@ class Engine:
         return len(self._heard) + len(self._seen)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to work; no harm where it does.
+
+        Raises :class:`InputError` for what can't be attached (see :func:`equipoise.interventions.attach`).
+        """
+        if self.alive:
+            return
+        if self.interventions:
+            self._attached = attach(self.loaded, list(self.interventions.values()), 0.0)
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="equipoise-engine", daemon=True)
         self._thread.start()
@@ -116,8 +129,11 @@ class Engine:
 
         ``sight`` says what images add to the prompt (see :func:`equipoise.scoring.prompt_inputs`).
 
-        Raises :class:`InputError` for an empty or too long prompt, and :class:`Busy`.
+        Raises :class:`InputError` for a prompt that is empty, too long, or has tokens that the model has no rows for;
+        :class:`Busy`; and :class:`Down` once the engine has stopped. Before it has started, requests wait.
         """
+        if self._stopping or (self._thread is not None and not self.alive):
+            raise Down("the engine has stopped: start the server again")
         if not prompt:
             raise InputError("the prompt is empty: give it a word")
         if len(prompt) + most > self.most_tokens:
@@ -125,6 +141,8 @@ class Engine:
                 f"the prompt has {len(prompt)} tokens and {most} may follow, more than this server's"
                 f" {self.most_tokens} together: shorten the prompt, or lower max_tokens"
             )
+        if sight is None:
+            refuse_unreadable(self.loaded, [prompt], what="prompt")
         row = Row(
             list(prompt),
             tuple(float(s) for s in strengths),
@@ -143,11 +161,8 @@ class Engine:
         return row
 
     def _work(self) -> None:
-        attached: Attached | None = None
         try:
-            if self.interventions:
-                attached = attach(self.loaded, list(self.interventions.values()), 0.0)
-            self._dial = Dial(attached)
+            self._dial = Dial(self._attached)
             self._batch, self._heard, self._seen = Batch(self.loaded, self._dial), [], []
             while not self._stopping:
                 with self._wake:
@@ -164,8 +179,8 @@ class Engine:
             self._waiting.clear()
             self._unseen.clear()
         finally:
-            if attached is not None:
-                attached.detach()
+            if self._attached is not None:
+                self._attached.detach()
 
     def _turn(self) -> None:
         """One more token for the rows without images, and room for new ones."""
@@ -199,7 +214,7 @@ class Engine:
             nonlocal between
             for row, scores in zip(rows, logits.cpu(), strict=True):
                 if row in self._seen:
-                    row.new.append(row.choose(scores))
+                    row.go_on(scores)
             self._seen = self._tell(self._seen)
             if self._stopping:
                 for row in self._seen:
@@ -259,6 +274,9 @@ class Engine:
         going = []
         for row in rows:
             token = row.new[-1]
+            if row.failure is not None:
+                self._end(row, "error", f"no token can be chosen ({row.failure})")
+                continue
             self.counts["tokens"] += 1
             if row.cancelled:
                 self.counts["cancelled"] += 1
