@@ -42,6 +42,8 @@ QUICK: dict[str, Any] = {
     "precision": "model",
     "kl": 0.2,
     "kl_unambiguous": 5.0,
+    "density": 0.5,
+    "reach": 1.0,
 }
 
 

@@ -105,7 +105,7 @@ def test_a_recommendation_of_the_metrics_fits_in():
     advice = recommend(points, Budgets(accuracy_drop=None))
     content["recommendation"] = {"mitigation": "dso", **advice.as_dict()}
     read = Results.from_dict(content).recommendation
-    assert (read.strength, read.extra) == (1, {"certain": True})
+    assert (read.strength, read.extra) == (1, {"certain": True, "keep": None})
 
 
 def test_generations_and_command_round_trip():

@@ -31,7 +31,9 @@ def test_dso_is_fitted_and_audited_on_pairs_of_people(name: str, tmp_path: Path)
     loaded = tiny_vlm(name)
     task = load_task(f"occupation-pairs:{drawn(tmp_path / 'people', ROLES)}")
     settings = {"steps": "2", "items": "12", "unambiguous": "8", "passages": "12", "kl": "1"}
-    edit = fit(loaded, task, settings={**settings, "kl_unambiguous": "1"}, seed=0)
+    edit = fit(
+        loaded, task, settings={**settings, "kl_unambiguous": "1", "reach": "1", "density": "0.1"}, seed=0
+    )
     assert edit.nonzero > 0
     # On the items that decide which state is kept; squares of random colours say little about other occupations.
     items = [item for item in task.split(0).validation if item.part == "ambiguous"]

@@ -57,9 +57,9 @@ _MOST = 0.1
 # How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
 _ASIDE = 0.99
-# Where no state kept every budget: how often the last one is shortened, and to what share where accuracy is lost.
-_SHORTENINGS = 3
-_SHORTER = 0.7
+# Where no state is kept: how often the last one is shortened, and to what share where that isn't a matter of KL.
+_SHORTENINGS = 4
+_SHORTER = 0.6
 
 
 class ExactFit:
@@ -155,24 +155,32 @@ class ExactFit:
                 )
             )
         if not best.any() and states[-1].any():
-            say(Progress(steps, steps, "no step kept every budget: shortening the last one", base.bias, 0.0))
+            say(
+                Progress(
+                    steps,
+                    steps,
+                    "no step is kept: shortening the last",
+                    base.bias,
+                    0.0,
+                )
+            )
             for vector, now in self._shortened(states[-1], base):
                 if self._better(now, best_figures, base):
                     best, best_figures = vector, now
         return best, best_figures, base
 
     def _shortened(self, vector: Tensor, base: Validated) -> Iterator[tuple[Tensor, Validated]]:
-        """Ever shorter states until one keeps every budget: a little of an edit is better than none."""
+        """Ever shorter states until one is better and keeps every budget: a little of an edit is better than none."""
         found = self._measure(vector)
         for _ in range(_SHORTENINGS):
-            # KL grows with the square of the length; what accuracy does nobody knows.
+            # KL grows with the square of the length; what accuracy does, or a step too far, nobody knows.
             room = [self.settings.kl / max(found.kl, 1e-9)]
             room.append(self.settings.kl_unambiguous / max(found.kl_unambiguous, 1e-9))
-            lost = found.accuracy < base.accuracy - self._drop
-            vector = vector * min(_SHORTER if lost else 1.0, _ASIDE * math.sqrt(min(room)))
+            short = found.accuracy < base.accuracy - self._drop or found.bias >= base.bias
+            vector = vector * min(_SHORTER if short else 1.0, _ASIDE * math.sqrt(min(room)))
             found = self._measure(vector)
             yield vector, found
-            if self._within(found, base):
+            if self._better(found, base, base):
                 return
 
     def _measure(self, vector: Tensor) -> Validated:

@@ -19,7 +19,7 @@ from .settings import DsoSettings
 
 _SECANT_PASSAGES = 24
 _SHARE_MASS = 6
-# The last steps, whose states may be kept, see all the items; those before only lead there and see half.
+# The last steps, whose states may be kept, see all the items; those before only lead there: half will do.
 _FULL_STEPS = 2
 
 
@@ -73,7 +73,11 @@ class Linearisation:
     def rows(self, step: int, here: Tensor) -> Rows:
         """The rows of one step's items at ``here`` [P]; which items depends on seed and step alone."""
         settings = self._settings
-        number = settings.items if step >= settings.steps - _FULL_STEPS else max(1, settings.items // 2)
+        number = settings.items
+        if step < settings.steps - _FULL_STEPS:
+            number = min(
+                number, max(number // 2, len({group for item in self._ambiguous for group in item.groups}))
+            )
         chosen = balanced(self._ambiguous, number, self._seed, step, whole=True, turns=True)
         items = [self._ambiguous[i] for i in chosen]
         mean, firsts = block_mean(items)

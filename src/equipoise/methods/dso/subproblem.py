@@ -8,6 +8,8 @@ from torch import Tensor
 _ROUNDS = 6
 _ITERATIONS = 12
 _CANDIDATES = 2.5
+# Where that is few, more cost nothing.
+_MORE, _FEW = 4, 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,9 @@ def solve_sparse(problem: Subproblem, density: float) -> Tensor:
     if not allowed:
         return torch.zeros_like(x)
     # The path leaves a few times too many entries to choose from; the others can't be among the strongest.
-    near = _largest(x, problem.metric, min(len(x), int(_CANDIDATES * allowed)))
+    near = _largest(
+        x, problem.metric, min(len(x), max(min(_FEW, _MORE * allowed), int(_CANDIDATES * allowed)))
+    )
     chosen = problem.on(near)
     x = x[near]
     l1, lasso = _first_penalty(chosen, x, allowed), Lasso(chosen)
