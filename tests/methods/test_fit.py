@@ -94,7 +94,7 @@ def test_at_zero_it_is_the_base_model_bit_for_bit(llama: LoadedModel, found: Int
 
 
 def test_zeros_are_exact(llama: LoadedModel, found: Intervention) -> None:
-    assert 0 < found.nonzero <= DsoSettings().density * found.size
+    assert 0 < found.nonzero <= quick().density * found.size
     sparser = run(llama, TinyTask(), density=0.02)
     assert sparser.nonzero <= 0.02 * sparser.size
 
