@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..interventions import LiveEdit, attach_live
-from ..models import Block, Heads, LoadedModel, hidden_of
+from ..models import Block, Heads, LoadedModel, hidden_of, is_offloaded
 from ..scoring import run_backbone
 from .residual import pad, read_stream
 
@@ -62,7 +62,7 @@ def logit_gaps(loaded: LoadedModel, contrasts: Sequence[Contrast]) -> NDArray[np
 def direct_scores(loaded: LoadedModel, contrasts: Sequence[Contrast]) -> NDArray[np.float64] | None:
     """[n, heads] direct logit attribution in the order of :func:`all_heads`; None where the parts don't add up,
     or weights aren't at hand (offloaded)."""
-    if any(parameter.is_meta for parameter in loaded.model.parameters()):
+    if is_offloaded(loaded.model):
         return None
     reading = read_stream(loaded, [one.ids for one in contrasts])
     if not reading.adds_up:

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import InputError
 from ..interventions import Intervention, attach, refuse_steered
-from ..models import LoadedModel, is_compiled
+from ..models import LoadedModel, is_compiled, refuse_offloaded
 from .biases import add_biases, bias_flags
 from .check import Difference, difference, logits_of
 from .llama import as_llama
@@ -109,8 +109,7 @@ def _checked(loaded: LoadedModel, intervention: Intervention, strength: object) 
     if is_compiled(loaded.model):
         raise InputError(f"{loaded.name} is compiled: load it again, and compile what comes of merging")
     refuse_steered(loaded)
-    if any(parameter.is_meta for parameter in loaded.model.parameters()):
-        raise InputError(f"{loaded.name} is partly offloaded: load it where all its weights fit")
+    refuse_offloaded(loaded.name, loaded.model)
     intervention.check(loaded)
     return float(strength)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..interventions import Provenance
-from ..models import LoadedModel, is_compiled
+from ..models import LoadedModel, is_compiled, refuse_offloaded
 from ..scoring import OptionScores
 from ..tasks import Item, Prompt
 
@@ -159,8 +159,7 @@ def injected(loaded: LoadedModel, names: Sequence[str], rank: int, alpha: float)
             f"{loaded.name} is compiled, and compiled code ignores what is added later: load it again"
         )
     before = {name: model.get_submodule(name) for name in names}
-    if any(parameter.is_meta for layer in before.values() for parameter in layer.parameters()):
-        raise InputError(f"{loaded.name} is partly offloaded: load it where all its weights fit")
+    refuse_offloaded(loaded.name, *before.values())
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     kept = model.__dict__.get("peft_config")
     config = LoraConfig(

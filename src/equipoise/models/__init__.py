@@ -10,6 +10,7 @@ from .loaded import LoadedModel
 from .loading import load
 from .logits import LogitMap
 from .norms import Norm
+from .offloaded import is_offloaded, refuse_offloaded
 from .outputs import hidden_of, replace_hidden
 from .sites import SITE_KINDS, Site, SiteKind
 from .trace import causal_mask, ordinary_tokens, speaker, token_device, undisturbed
@@ -36,8 +37,10 @@ __all__ = [
     "find_anatomy",
     "hidden_of",
     "is_compiled",
+    "is_offloaded",
     "load",
     "ordinary_tokens",
+    "refuse_offloaded",
     "replace_hidden",
     "speaker",
     "token_device",

@@ -13,8 +13,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import Attached, Intervention, attach, refuse_steered
 from ..models import LoadedModel
-from ..scoring import Sight, generate_seeing, memory
-from ..scoring.readable import refuse_unreadable
+from ..scoring import Sight, generate_seeing, memory, refuse_unreadable
 from .batch import Batch, Dial, Event, Row, Sampling
 from .text import Text
 

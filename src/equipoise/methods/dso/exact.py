@@ -155,33 +155,25 @@ class ExactFit:
                 )
             )
         if not best.any() and states[-1].any():
-            say(
-                Progress(
-                    steps,
-                    steps,
-                    "no step is kept: shortening the last",
-                    base.bias,
-                    0.0,
-                )
-            )
-            for vector, now in self._shortened(states[-1], base):
-                if self._better(now, best_figures, base):
-                    best, best_figures = vector, now
+            say(Progress(steps, steps, "no step is kept: shortening the last", base.bias, 0.0))
+            best, best_figures = self._shortened(states[-1], base)
         return best, best_figures, base
 
-    def _shortened(self, vector: Tensor, base: Validated) -> Iterator[tuple[Tensor, Validated]]:
-        """Ever shorter states until one is better and keeps every budget: a little of an edit is better than none."""
-        found = self._measure(vector)
+    def _shortened(self, vector: Tensor, base: Validated) -> tuple[Tensor, Validated]:
+        """The vector as short as it must be to be better than nothing within every budget; else zero."""
+        settings, found = self.settings, self._measure(vector)
         for _ in range(_SHORTENINGS):
             # KL grows with the square of the length; what accuracy does, or a step too far, nobody knows.
-            room = [self.settings.kl / max(found.kl, 1e-9)]
-            room.append(self.settings.kl_unambiguous / max(found.kl_unambiguous, 1e-9))
-            short = found.accuracy < base.accuracy - self._drop or found.bias >= base.bias
-            vector = vector * min(_SHORTER if short else 1.0, _ASIDE * math.sqrt(min(room)))
+            room = min(
+                settings.kl / max(found.kl, 1e-9),
+                settings.kl_unambiguous / max(found.kl_unambiguous, 1e-9),
+            )
+            blind = found.accuracy < base.accuracy - self._drop or found.bias >= base.bias
+            vector = vector * min(_SHORTER if blind else 1.0, _ASIDE * math.sqrt(room))
             found = self._measure(vector)
-            yield vector, found
             if self._better(found, base, base):
-                return
+                return vector, found
+        return torch.zeros_like(vector), base
 
     def _measure(self, vector: Tensor) -> Validated:
         return self.validation(self._intervention(vector))
@@ -217,14 +209,12 @@ class ExactFit:
             kl = found.kl
 
     def _better(self, now: Validated, best: Validated, base: Validated) -> bool:
-        return self._within(now, base) and now.bias < best.bias
-
-    def _within(self, now: Validated, base: Validated) -> bool:
-        return (
+        within = (
             now.kl <= self.settings.kl
             and now.kl_unambiguous <= self.settings.kl_unambiguous
             and now.accuracy >= base.accuracy - self._drop
         )
+        return within and now.bias < best.bias
 
     def _problem(
         self,

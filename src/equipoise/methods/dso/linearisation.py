@@ -19,7 +19,8 @@ from .settings import DsoSettings
 
 _SECANT_PASSAGES = 24
 _SHARE_MASS = 6
-# The last steps, whose states may be kept, see all the items; those before only lead there: half will do.
+# The last steps, whose states may be kept, see all the items; those before only lead there: half will do, but one
+# for every group.
 _FULL_STEPS = 2
 
 
@@ -69,15 +70,13 @@ class Linearisation:
         self._outcomes, self._target, self._passages = tuple(outcomes), target, passages
         self._ambiguous = [item for item in items if item.part == "ambiguous"]
         self._clear = [item for item in items if item.part == "unambiguous"]
+        groups = {group for item in self._ambiguous for group in item.groups}
+        self._half = min(settings.items, max(settings.items // 2, len(groups)))
 
     def rows(self, step: int, here: Tensor) -> Rows:
         """The rows of one step's items at ``here`` [P]; which items depends on seed and step alone."""
         settings = self._settings
-        number = settings.items
-        if step < settings.steps - _FULL_STEPS:
-            number = min(
-                number, max(number // 2, len({group for item in self._ambiguous for group in item.groups}))
-            )
+        number = settings.items if step >= settings.steps - _FULL_STEPS else self._half
         chosen = balanced(self._ambiguous, number, self._seed, step, whole=True, turns=True)
         items = [self._ambiguous[i] for i in chosen]
         mean, firsts = block_mean(items)

@@ -18,8 +18,8 @@ class DsoSettings:
         objective: ``smooth`` drives the squared log-odds between outcomes to zero; ``paper`` the expectation of
             the paper's ±1 reward, −|P(pro) − P(anti)| (its sign is estimated anew at every step).
         steps: passes over fresh training items.
-        items: ambiguous training items in each of the last two steps, half as many in those before; the same number
-            for every occupation, which take turns where they are more.
+        items: ambiguous training items in each of the last two steps, half as many in those before, if that
+            is one for every occupation; the same number for each, and turns where there are more.
         unambiguous: unambiguous training items a step, whose answers must not move.
         passages: pieces of plain text from which the metric of KL is estimated.
         passage_tokens: tokens of each.
