@@ -52,7 +52,7 @@ def test_the_examples_for_images_name_what_is_missing(
 
 
 Quick = make_dataclass(
-    "Quick", [(name, type(value), value) for name, value in {**QUICK, "density": 0.2, "reach": 2.0}.items()], bases=(DsoSettings,), frozen=True
+    "Quick", [(name, type(value), value) for name, value in QUICK.items()], bases=(DsoSettings,), frozen=True
 )
 """DSO's settings with defaults for a tiny model."""
 

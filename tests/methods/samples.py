@@ -42,7 +42,7 @@ QUICK: dict[str, Any] = {
     "precision": "model",
     "kl": 0.2,
     "kl_unambiguous": 5.0,
-    "density": 0.5,
+    "density": 0.1,
     "reach": 1.0,
 }
 

@@ -95,8 +95,6 @@ def test_at_zero_it_is_the_base_model_bit_for_bit(llama: LoadedModel, found: Int
 
 def test_zeros_are_exact(llama: LoadedModel, found: Intervention) -> None:
     assert 0 < found.nonzero <= quick().density * found.size
-    sparse = run(llama, TinyTask(), density=0.1)
-    assert 0 < sparse.nonzero <= 0.1 * sparse.size
     sparser = run(llama, TinyTask(), density=0.02)
     assert sparser.nonzero <= 0.02 * sparser.size
 
