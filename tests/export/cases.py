@@ -25,7 +25,7 @@ REASONS = {
     "other readers": "the norm is also read by the residual sum or by a mixture of experts",
     "no single layer": "a mixture of experts gives the output, no single linear layer",
     "residual": "the residual stream passes every weight of the block by",
-    "norm after": "the MLP's output goes through a norm before it is added to the residual stream",
+    "norm after": "the MLP's output goes through a norm or a factor before it is added to the residual stream",
     "tied": "the head's weight is the embedding's",
 }
 

@@ -169,6 +169,31 @@ def test_what_is_not_llama_is_refused(loaded: Any, reason: str) -> None:
         as_llama(loaded())
 
 
+def test_a_setting_that_gives_a_tied_head_a_bias_too(tmp_path: Path) -> None:
+    """One setting of ERNIE 4.5 MoE gives all biases, the head's as well, whose weight is the embedding's."""
+    config = transformers.Ernie4_5_MoeConfig(
+        vocab_size=384,
+        hidden_size=48,
+        intermediate_size=80,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        moe_layer_start_index=2,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    ernie = transformers.Ernie4_5_MoeForCausalLM(config).eval()
+    loaded = LoadedModel(ernie, model("Llama").tokenizer)
+    one = Intervention({"block.0.attn": AffineEdit(shift=torch.randn(48))})
+    found = merge(loaded, one)
+    assert "lm_head.bias" in found.added
+    found.loaded.model.save_pretrained(tmp_path)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    wanted = by_hand(loaded, [(one, 1.0)])(input_ids=tokens()).logits.detach()
+    assert relative(wanted, again(tokens()).logits.detach()) < 1e-5
+    assert relative(wanted, logits(loaded, tokens())) > 1e-2
+
+
 def test_strength_zero_is_the_base_model_bit_for_bit() -> None:
     found = merge(model("Qwen2"), everything("Qwen2"), 0.0)
     assert found.changed == () and found.entries == 0

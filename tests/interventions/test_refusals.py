@@ -115,6 +115,20 @@ def test_strengths_that_are_refused() -> None:
         pass
 
 
+def test_a_norm_that_shares_its_weight_is_steered_and_not_folded() -> None:
+    """As in Zamba's blocks: one tensor, two modules; what is folded into one would act at both."""
+    loaded = tiny("Llama")
+    first, second = loaded.anatomy.blocks[:2]
+    second.norms[0].module.weight = first.norms[0].module.weight
+    one = Intervention({"block.1.norm.0": AffineEdit(scale=torch.full((48,), 0.5))})
+    base = logits(loaded, tokens())
+    with pytest.raises(InputError, match=r"block\.1\.norm\.0: another norm shares its weight"):
+        attach(loaded, one, fold=True)
+    assert torch.equal(logits(loaded, tokens()), base)
+    with attach(loaded, one):
+        assert not torch.allclose(logits(loaded, tokens()), base)
+
+
 def test_what_cannot_be_folded_is_refused() -> None:
     loaded = model("Llama")
     a = intervention(loaded)

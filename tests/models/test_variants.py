@@ -156,6 +156,46 @@ def test_a_gate_on_the_queries_is_not_counted_as_heads_and_linear_attention_has_
         anatomy.site("block.0.heads")
 
 
+def test_a_state_space_layer_beside_attention_is_no_mlp() -> None:
+    beside = {"mamba_d_ssm": 96, "mamba_n_heads": 12, "mamba_d_head": 8, "mamba_d_state": 8}
+    block = find_anatomy(built("FalconH1", **SMALL, **beside)).blocks[0]
+    assert block.attention is not None and block.attention.name.endswith("self_attn")
+    assert block.mlp is not None and block.mlp.name.endswith("feed_forward")
+    assert not block.parallel and block.mlp_norm is block.norms[1]
+
+
+@pytest.mark.parametrize("name", ["BertGeneration", "RobertaPreLayerNorm"])
+def test_an_output_projection_beside_the_attention(name: str) -> None:
+    """BERT's family: the module that mixes tokens gives the heads, and the next one projects them."""
+    model = built(name, **SMALL, is_decoder=True)
+    anatomy = find_anatomy(model)
+    assert anatomy.backbone is model.base_model
+    for block in anatomy.blocks:
+        assert block.attention is not None and block.attention.heads is not None and block.mlp is not None
+        assert block.attention.name.endswith("attention.self")
+        assert block.attention.heads.projection.name.endswith("attention.output.dense")
+        assert (block.attention.heads.n_heads, block.attention.heads.head_dim) == (4, 12)
+        assert anatomy.site(f"block.{block.index}.attn").path.endswith("attention.output.dense")
+        assert block.mlp.name == f"{block.name}.output.dense"
+        assert len(block.norms) == 2 and block.mlp_norm is not None and not block.parallel
+    if anatomy.logit_map is not None:  # RoBERTa has a further layer before its head
+        with torch.no_grad():
+            hidden = anatomy.backbone(input_ids=IDS).last_hidden_state
+            torch.testing.assert_close(anatomy.logits(hidden), model(IDS).logits)
+
+
+def test_states_scaled_before_the_head() -> None:
+    latent = {"q_lora_rank": 24, "kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8}
+    settings = {**SMALL, **latent, "v_head_dim": 12, "num_key_value_heads": 4, "dim_model_base": 20}
+    model = built("MiniCPM3", **settings)
+    anatomy = find_anatomy(model)
+    assert anatomy.logit_map is not None
+    assert anatomy.logit_map.scale == pytest.approx(20 / HIDDEN)
+    with torch.no_grad():
+        hidden = anatomy.backbone(input_ids=IDS).last_hidden_state
+        torch.testing.assert_close(anatomy.logits(hidden), model(IDS).logits)
+
+
 def test_a_layer_between_backbone_and_head_is_noticed() -> None:
     anatomy = find_anatomy(built("ModernBertDecoder", **SMALL))
     with pytest.raises(InputError, match="call the whole model"):
@@ -220,6 +260,34 @@ def test_an_encoder_is_refused() -> None:
     )
     with pytest.raises(InputError, match="looks at later tokens"):
         find_anatomy(transformers.BertForMaskedLM(config).eval())
+
+
+XLM = {"vocab_size": 384, "emb_dim": HIDDEN, "n_layers": 2, "n_heads": 4, "causal": True, "pad_index": 0}
+REFORMER = {
+    **SMALL,
+    "is_decoder": True,
+    "axial_pos_embds": False,
+    "attn_layers": ["local", "local"],
+    "local_attn_chunk_length": 8,
+    "attention_head_size": 12,
+    "feed_forward_size": 80,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "why"),
+    [
+        ("XLM", XLM, "changes the stream between its blocks"),
+        ("Reformer", REFORMER, "several streams of hidden states"),
+        ("HrmText", SMALL, "its blocks|between its blocks"),
+    ],
+)
+def test_what_is_no_plain_sequence_of_blocks_is_refused(
+    name: str, settings: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(InputError, match=why) as refused:
+        find_anatomy(built(name, **settings))
+    assert "\n" not in str(refused.value)
 
 
 def scattered() -> LoadedModel:

@@ -19,6 +19,7 @@ from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
 from equipoise.scoring import Memory, answer_tokens, encode_all, generate, memory, score_options
+from equipoise.scoring.generation import generate_ids
 from equipoise.serve import Engine
 from equipoise.tasks import Item
 
@@ -55,6 +56,17 @@ RECURRENT: dict[str, dict[str, Any]] = {
     "Mamba": {**_STATES, "state_size": 8},
     "Rwkv": {**_STATES, "context_length": 64, "attention_hidden_size": 48, "intermediate_size": 80},
 }
+_DECODER = {
+    "vocab_size": 384,
+    "d_model": 48,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 80,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 STEPPING = ("Lfm2", "Jamba")
 
 BEFORE = (
@@ -65,7 +77,11 @@ ENDS = ("He said", "My aunt is the mechanic", "no", "The doctor told the cleaner
 
 @cache
 def recurrent(name: str) -> LoadedModel:
-    config = getattr(transformers, f"{name}Config")(**RECURRENT[name])
+    return plain(name, **RECURRENT[name])
+
+
+def plain(name: str, **settings: Any) -> LoadedModel:
+    config = getattr(transformers, f"{name}Config")(**settings)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         built = transformers.AutoModelForCausalLM.from_config(config)
@@ -115,7 +131,32 @@ def test_answers_written_in_a_batch_are_those_written_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_keys_and_values_can_do_everything(name: str) -> None:
-    assert memory(model(name)).repeats and memory(model(name)).steps
+    assert memory(model(name)) == Memory(steps=True, repeats=True, pads=True)
+
+
+def test_padding_that_would_count_as_positions_is_not_used() -> None:
+    """BART's positions are columns, whatever the mask says: only prompts of one length may be a batch."""
+    loaded = plain("Bart", **_DECODER)
+    assert memory(loaded) == Memory(steps=True, repeats=True, pads=False)
+    together = generate(loaded, list(ENDS), max_new_tokens=6)
+    assert together == [generate(loaded, [end], max_new_tokens=6)[0] for end in ENDS]
+
+
+def test_answers_start_after_the_prompt_without_a_cache_too() -> None:
+    """OpenAI's first GPT reads the whole text in every pass; none of those is a prompt of its own."""
+    loaded = plain("OpenAIGPT", vocab_size=384, n_positions=64, n_embd=48, n_layer=2, n_head=4)
+    assert not memory(loaded).steps
+    edit = intervention(loaded, scope="answer")
+    ids = [*loaded.tokenizer(ENDS[1])["input_ids"]]
+    prompt = len(ids)
+    with attach(loaded, edit) as handle:
+        (found,) = generate_ids(loaded, [ids], max_new_tokens=5, temperature=0.0, seed=0)
+        handle.answer_from(prompt - 1)
+        for _ in range(5):
+            with torch.no_grad():
+                ids.append(int(loaded.model(torch.tensor([ids])).logits[0, -1].argmax()))
+    assert found == ids[prompt:]
+    assert found != generate_ids(loaded, [ids[:prompt]], max_new_tokens=5, temperature=0.0, seed=0)[0]
 
 
 def test_it_is_tried_without_what_steers() -> None:
@@ -165,8 +206,10 @@ def test_prompts_with_images_need_no_cache_either(name: str, monkeypatch: pytest
     """As a vision-language model with recurrent layers would be scored: whole, without going on from a cache."""
     loaded = vlm(name)
     asked = questions(loaded)
-    assert memory(loaded) == Memory(steps=True, repeats=True)
+    assert memory(loaded) == Memory(steps=True, repeats=True, pads=True)
     wanted = score_options(loaded, asked).logp
     for room in ("answers", "generation"):
-        monkeypatch.setattr(f"equipoise.scoring.{room}.memory", lambda _: Memory(steps=False, repeats=False))
+        monkeypatch.setattr(
+            f"equipoise.scoring.{room}.memory", lambda _: Memory(steps=False, repeats=False, pads=False)
+        )
     np.testing.assert_allclose(score_options(loaded, asked).logp, wanted, rtol=0, atol=1e-4)

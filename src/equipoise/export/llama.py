@@ -67,9 +67,13 @@ def _refuse_windows(model: PreTrainedModel) -> None:
     window = getattr(config, "sliding_window", None)
     uses = getattr(config, "use_sliding_window", window is not None)
     if kinds - {"full_attention"} or (uses and window is not None and not kinds):
-        raise InputError(
-            f"{type(model).__name__} can't be written as Llama: its attention has a sliding window of {window} tokens"
+        other = ", ".join(sorted(kinds - {"full_attention", "sliding_attention"}))
+        what = (
+            f"it has layers of the kind {other}"
+            if other
+            else f"its attention has a sliding window of {window} tokens"
         )
+        raise InputError(f"{type(model).__name__} can't be written as Llama: {what}")
 
 
 def _config(model: PreTrainedModel) -> LlamaConfig:

@@ -152,7 +152,7 @@ def _with_room(
 @torch.no_grad()
 def _cast(work: LoadedModel, original: LoadedModel, changed: Collection[str]) -> tuple[int, int, float]:
     """Put every parameter into its original type; counts the changed entries, those lost, and the relative rounding."""
-    before = dict(original.model.named_parameters())
+    before = dict(original.model.named_parameters(remove_duplicate=False))  # a tied head has a type too
     entries = lost = 0
     moved = rounded = 0.0
     for name, parameter in work.model.named_parameters():

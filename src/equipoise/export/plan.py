@@ -186,9 +186,7 @@ def _at_block(loaded: LoadedModel, name: str, block: Block, edit: AffineEdit) ->
         why = "no single linear layer gives what the block adds last"
         raise CannotMerge(name, "a shift", "no single layer", why)
     if not adds_to_output(loaded, block, last.projection):
-        why = (
-            f"what {last.projection.name} gives goes through a norm before it is added to the residual stream"
-        )
+        why = f"what {last.projection.name} gives goes through a norm or a factor before the residual stream takes it"
         raise CannotMerge(name, "a shift", "norm after", why)
     return LinearFold(name, last.projection, AffineEdit(shift=edit.shift))
 

@@ -113,6 +113,9 @@ def foldable(loaded: LoadedModel, name: str) -> Norm:
         raise InputError(
             f"{name}: the norm has no weight that an edit could be folded into: attach without fold"
         )
+    weight = _parameter(norm, norm.weight_name)
+    if sum(any(p is weight for p in m.parameters(recurse=False)) for m in loaded.model.modules()) > 1:
+        raise InputError(f"{name}: another norm shares its weight (Zamba's blocks): attach without fold")
     steered = steered_site(loaded.anatomy.site(name))
     if norm.module in FOLDED or steered is not None:
         raise InputError(

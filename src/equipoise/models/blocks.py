@@ -26,10 +26,13 @@ def read_block(
     attention, attention_norm = None, None
     if attention_call is not None:
         projection = _find_projection(attention_call, inside, width)
-        heads = _find_heads(attention_call, inside, projection, n_heads, n_kv_heads)
         output = projection if _gives_output(attention_call, projection) else None
+        if projection is None:
+            output = projection = _projection_after(attention_call, outside, width)
+        heads = _find_heads(attention_call, inside, projection, n_heads, n_kv_heads)
         attention = Attention(attention_call.name, attention_call.module, _as_projection(output), heads)
         attention_norm = _norm_after(output or attention_call, norm_calls)
+        outside = [c for c in outside if c is not projection and not (projection and projection.within(c))]
     mlp_call = _find_mlp(outside, attention_call, [c for c, _ in norm_calls], width)
     mlp, mlp_norm, parallel = None, None, False
     if mlp_call is not None:
@@ -61,12 +64,12 @@ def _holds_matrix(module: nn.Module) -> bool:
     return any(tensor.ndim >= 2 for tensor in [*module.parameters(), *module.buffers()])
 
 
+def _mixes(call: Call) -> bool:
+    return call.input is not None and call.output is not None and not mixed(call.input) and mixed(call.output)
+
+
 def _find_attention(calls: Sequence[Call]) -> Call | None:
-    mixing = [
-        c
-        for c in calls
-        if c.input is not None and c.output is not None and not mixed(c.input) and mixed(c.output)
-    ]
+    mixing = [c for c in calls if _mixes(c)]
     # Shifts and convolutions over tokens mix too; the sublayer is what has linear layers around the mixing.
     mixing = [c for c in mixing if any(is_linear(other) for other in calls if other.within(c))]
     innermost = [c for c in mixing if not any(other.within(c) for other in mixing)]
@@ -88,6 +91,12 @@ def _find_projection(
     linears = [c for c in inside if is_linear(c) and c.width_out == width]
     linears = [c for c in linears if not sees_others or (c.input is not None and mixed(c.input))]
     return linears[-1] if linears else None
+
+
+def _projection_after(attention: Call, outside: Sequence[Call], width: int) -> Call | None:
+    """The linear layer that takes what ``attention`` gives, where it stands in a module beside it (BERT)."""
+    linears = (c for c in outside if is_linear(c) and c.width_out == width)
+    return next((c for c in linears if _same(c.input, attention.output)), None)
 
 
 def _gives_output(sublayer: Call, projection: Call | None) -> bool:
@@ -149,7 +158,10 @@ def _find_mlp(
     candidates = [
         c
         for c in outside
-        if c.width_in == c.width_out == width and _holds_matrix(c.module) and c not in norms
+        if c.width_in == c.width_out == width
+        and _holds_matrix(c.module)
+        and c not in norms
+        and not _mixes(c)  # a state-space layer beside attention (Falcon-H1)
     ]
     candidates = [c for c in candidates if attention is None or not attention.within(c)]
     outermost = [c for c in candidates if not any(c.within(other) for other in candidates)]
@@ -157,7 +169,11 @@ def _find_mlp(
         outermost = [c for c in outside if is_linear(c) and c.width_out == width][-1:]
     if not outermost:
         return None
-    return max(reversed(outermost), key=lambda c: sum(p.numel() for p in c.module.parameters()))
+
+    def likely(call: Call) -> tuple[bool, int]:
+        return not _convolves(call.module), sum(p.numel() for p in call.module.parameters())
+
+    return max(reversed(outermost), key=likely)
 
 
 def _entry(mlp: Call, outside: Sequence[Call], width: int) -> Call:
@@ -178,9 +194,8 @@ def _norm_before(entry: Call, outside: Sequence[Call], norms: Sequence[tuple[Cal
 
 def _norm_after(sublayer: Call, norms: Sequence[tuple[Call, Norm]]) -> Norm | None:
     """The norm that takes what ``sublayer`` gives."""
-    given = sublayer.output
-    for call, norm in norms:
-        taken = call.input
-        if taken is not None and given is not None and taken.shape == given.shape and agree(taken, given):
-            return norm
-    return None
+    return next((norm for call, norm in norms if _same(call.input, sublayer.output)), None)
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is not None and b is not None and a.shape == b.shape and agree(a, b)

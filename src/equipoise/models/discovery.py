@@ -15,8 +15,10 @@ whose tokens look at later ones unless a mask forbids it, is given that mask, an
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -53,7 +55,7 @@ def find_anatomy(model: PreTrainedModel, *, blocks: str | None = None) -> Anatom
         calls = _first_pass(model, names)
         list_name = blocks if blocks is not None else _find_blocks(model, calls)
         members = _members(model, list_name, calls)
-        backbone_name = _owner(list_name, calls)
+        backbone_name = _owner(model, list_name, calls)
         last = calls[names[members[-1]]]
         final_norm = _final_norm(backbone_name, last, list(calls.values()))
         backbone = model.get_submodule(backbone_name)
@@ -118,7 +120,8 @@ def _find_blocks(model: PreTrainedModel, calls: dict[str, Call]) -> str:
     if not candidates:
         raise InputError(
             f"found no decoder blocks in {type(model).__name__}: looked for a ModuleList whose members run one after"
-            f" the other on token ids and keep the hidden width; {_HOW}"
+            " the other on token ids and hand on one stream of hidden states [batch, tokens, width] (Gemma 3n and"
+            f" hyper-connections have several: not supported); {_HOW}"
         )
     return max(candidates, key=lambda name: candidates[name])
 
@@ -143,12 +146,14 @@ def _members(model: PreTrainedModel, list_name: str, calls: dict[str, Call]) -> 
     return members
 
 
-def _owner(list_name: str, calls: dict[str, Call]) -> str:
-    """The innermost module around the list of blocks that is called itself: the backbone."""
+def _owner(model: PreTrainedModel, list_name: str, calls: dict[str, Call]) -> str:
+    """The innermost module around the list of blocks that is called itself and takes tokens: the backbone."""
     owner = list_name
     while owner:
         owner = owner.rpartition(".")[0]
-        if owner in calls:
+        takes = inspect.signature(model.get_submodule(owner).forward).parameters
+        # What takes hidden states alone is the middle of a backbone (BERT's encoder).
+        if owner in calls and "input_ids" in takes:
             break
     return owner
 
@@ -187,14 +192,31 @@ def _second_pass(
     found: list[Block] = []
     states: list[Tensor] = []
     grid: list[Tensor] = []
-    heads = _config_heads(model)
+    given: list[Tensor] = []
+    heads, kind = _config_heads(model), type(model).__name__
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         calls.clear()
+        taken = [rows for value in (*args, *kwargs.values()) if (rows := token_wise(value)) is not None]
+        if given and taken and not agree(given[-1], taken[0]):
+            raise InputError(
+                f"{kind} changes the stream between its blocks (before {names[module]}): decoders that hand it from"
+                " block to block are supported"
+            )
         return _align_last(args, kwargs)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         block = Call(names[module], module, [], token_wise(hidden_of(output)))
+        if len(found) == len(members):
+            raise InputError(
+                f"{kind} runs its blocks more than once in a pass: decoders that run each once are supported"
+            )
+        if _streams(output) > 1:
+            raise InputError(
+                f"the blocks of {kind} hand on several streams of hidden states: decoders with one are supported"
+            )
+        if block.output is not None:
+            given.append(block.output.clone())
         if block.output is not None and not causal(block.output):
             raise _LooksAhead(
                 f"{type(model).__name__} looks at later tokens, as encoders and prefix models do; decoders (causal"
@@ -223,11 +245,41 @@ def _second_pass(
         stack.callback(head.register_forward_hook(replace_logits).remove)
         output = run(model, mask=mask)
     logits = getattr(output, "logits", None)
-    # The head must take what the backbone returns, without a further layer in between (ModernBERT's decoder).
-    direct = len(states) == 2 and states[0].shape == states[1].shape and agree(*states)
-    if not direct or not isinstance(logits, Tensor):
+    if all(block.attention is None for block in found):
+        raise InputError(
+            f"{names[members[0]]} and those after it are no decoder blocks of {kind}, as tokens see no others in them;"
+            f" {_HOW}"
+        )
+    before = _factor(states, head)
+    if before is None or not isinstance(logits, Tensor):
         return tuple(found), None
-    return tuple(found), recognise_logit_map(grid[-1], logits, set(numbers(model.config.to_dict())))
+    after = recognise_logit_map(grid[-1], logits, set(numbers(model.config.to_dict())))
+    return tuple(found), after and replace(after, scale=before * after.scale)
+
+
+def _factor(states: Sequence[Tensor], head: nn.Module) -> float | None:
+    """What the backbone's states are multiplied by before the head takes them.
+
+    None where more is done to them: a further layer in between (ModernBERT's decoder).
+    """
+    if len(states) != 2 or states[0].shape != states[1].shape:
+        return None
+    if agree(*states):
+        return 1.0
+    if getattr(head, "bias", None) is not None:  # else a factor before the head is one after it (MiniCPM 3)
+        return None
+    given, taken = (state.double() for state in states)
+    factor = float((given * taken).sum() / given.square().sum())
+    return factor if agree(taken, factor * given) else None
+
+
+def _streams(output: Any) -> int:
+    """How many hidden states of one shape a block hands on (two in a reversible one, Reformer)."""
+    values = list(output.values()) if hasattr(output, "values") and not isinstance(output, Tensor) else output
+    if not isinstance(values, list | tuple):
+        return 1
+    shape = hidden_of(output).shape
+    return sum(isinstance(value, Tensor) and value.shape == shape for value in values)
 
 
 def _align_last(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

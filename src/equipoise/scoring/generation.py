@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from ..errors import InputError
+from ..interventions import answers_start
 from ..models import LoadedModel, speaker
 from ..tasks import PLACEHOLDER, Picture, Prompt, placeholders
 from .encoding import prompt_inputs
@@ -133,8 +134,8 @@ def generate_ids(
         what="prompt",
     )
     kinds = ["" if sight is None else sight.kind for sight in seen]
-    if not memory(loaded).repeats:
-        # A recurrent state that knows nothing of masks would remember the padding.
+    if not memory(loaded).pads:
+        # A recurrent state that knows nothing of masks would remember the padding, and positions may count it.
         kinds = [f"{kind} {len(prompt)}" for kind, prompt in zip(kinds, prompts, strict=True)]
     order = sorted(range(len(prompts)), key=lambda i: (kinds[i], len(prompts[i])))
     answers: list[list[int]] = [[] for _ in prompts]
@@ -275,7 +276,9 @@ def _continue(
         mask = torch.tensor(
             [[0] * (width - len(ids)) + [1] * len(ids) for ids, _ in rows], device=loaded.device
         )
-        out = speaker(loaded.model).generate(inputs, attention_mask=mask, **options)
+        # Said, because a model without a cache is handed the whole text in every pass.
+        with answers_start(loaded, width - 1):
+            out = speaker(loaded.model).generate(inputs, attention_mask=mask, **options)
     return [row[width:].tolist() for row in out]
 
 

@@ -1,11 +1,14 @@
-"""What a model's cache can do: be repeated over rows, and be continued by one token or by several.
+"""What a model's cache can do: be repeated over rows, be continued by one token or by several, and begin with padding.
 
-Keys and values can do all of it. A recurrent state (Mamba, linear attention, short convolutions) mostly goes on token
-by token only, and some models hand none on. It is tried out once a model, on a few tokens, without what steers it.
+Keys and values can mostly do all of it. A recurrent state (Mamba, linear attention, short convolutions) mostly goes on
+token by token only, some models hand none on, and some count padding among the positions (BART). It is tried out once a
+model, on a few tokens, without what steers it.
 """
 
 from __future__ import annotations
 
+import inspect
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 
 from ..models import LoadedModel, hidden_of, ordinary_tokens, token_device, undisturbed
 
-_ROWS, _BEFORE, _AFTER = 2, 9, 4
+_ROWS, _BEFORE, _AFTER, _PADDING = 2, 9, 4, 3
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,12 @@ class Memory:
     Attributes:
         steps: the same, if it is continued by one token.
         repeats: the same, if it is repeated over rows and continued by several tokens.
+        pads: whether rows may be padded on the left, masked: the same, if it is begun and repeated so.
     """
 
     steps: bool
     repeats: bool
+    pads: bool
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, Memory] = WeakKeyDictionary()
@@ -69,7 +74,20 @@ def _tried(loaded: LoadedModel) -> Memory:
         except Exception:  # each kind of cache has its own way to say that it can't
             return False
 
-    return Memory(steps=continued(1, 1), repeats=continued(_ROWS, _AFTER))
+    def padded() -> bool:
+        columns = whole.shape[1] + _PADDING
+        mask = (torch.arange(columns, device=device) >= _PADDING).long().expand(_ROWS, -1)
+        given: dict[str, Any] = {"attention_mask": mask}
+        if "position_ids" in inspect.signature(loaded.anatomy.backbone.forward).parameters:
+            given["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
+        with suppress(Exception):
+            ids = torch.nn.functional.pad(whole, (_PADDING, 0), value=loaded.tokenizer.pad_token_id or 0)
+            output = loaded.anatomy.backbone(input_ids=ids, use_cache=False, **given)
+            return _near(wanted, hidden_of(output)[:, _PADDING + _BEFORE :])
+        return False
+
+    repeats = continued(_ROWS, _AFTER)
+    return Memory(steps=continued(1, 1), repeats=repeats, pads=repeats and padded())
 
 
 def _near(wanted: Tensor, found: Tensor) -> bool:

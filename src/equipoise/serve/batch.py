@@ -124,8 +124,8 @@ class Batch:
 
     @property
     def open(self) -> bool:
-        """Whether rows can join: it is empty, or its cache is keys and values alone."""
-        return not self.rows or _plain(self._cache)
+        """Whether rows can join: it is empty, or its cache is keys and values alone that may begin with padding."""
+        return not self.rows or (_plain(self._cache) and memory(self._loaded).pads)
 
     @torch.inference_mode()
     def join(self, rows: Sequence[Row]) -> None:

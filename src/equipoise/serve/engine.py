@@ -58,7 +58,7 @@ class Engine:
                 f"{loaded.name} can't be served: what it keeps of the tokens before is no cache that goes on token by "
                 "token for several rows; use equipoise generate, or export it for an engine that knows it"
             )
-        self._alike = not memory(loaded).repeats  # its rows can't be padded, so they are of one length
+        self._alike = not memory(loaded).pads  # its rows can't be padded, so they are of one length
         self.loaded, self.interventions = loaded, dict(interventions)
         positions = getattr(
             loaded.model.config.get_text_config(decoder=True), "max_position_embeddings", None
