@@ -35,8 +35,11 @@ def test_lines_end_at_line_feeds_alone() -> None:
 
 def test_tables(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
-    file.write_text('\ufeffa,b\n"1\n2",3,4\n\n,\n5\n', encoding="utf-8")
-    assert read_table(file, "it", "fix it", ["b"]) == [{"a": "1\n2", "b": "3"}, {"a": "5", "b": None}]
+    file.write_bytes('\ufeffa, b\r\n"1\r\n2",3,\r\n\r\n,\r\n5\r\n'.encode())
+    assert read_table(file, "it", "fix it", ["b"]) == [
+        (3, {"a": "1\n2", "b": "3"}),
+        (6, {"a": "5", "b": None}),
+    ]
     with pytest.raises(InputError, match=r"it: .*table\.csv has no column 'c': fix it"):
         read_table(file, "it", "fix it", ["a", "c"])
     file.write_text('a,b\n"' + "x" * 140_000)
@@ -45,3 +48,22 @@ def test_tables(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(InputError, match="has no column 'a'"):
         read_table(file, "it", "fix it", ["a"])
+    file.write_text("a,a\n1,2\n")
+    with pytest.raises(InputError, match="has two columns 'a'"):
+        read_table(file, "it", "fix it", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("1,2\nx, y,2\n", r"line 3: 3 fields, but the first line names 2"),
+        ('1,"2\n3,4\n', r"is no CSV file \(line 3: unexpected end"),
+        ('1,"2\n3,"4"\n', r"is no CSV file \(line 3: "),
+    ],
+)
+def test_a_row_that_runs_into_others_is_refused(tmp_path: Path, rows: str, says: str) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(f"a,b\n{rows}")
+    with pytest.raises(InputError, match=says) as caught:
+        read_table(file, "it", "fix it", ["a"])
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,7 @@
 """The exception, and the warning, that users are meant to read."""
 
+import warnings
+
 
 class InputError(ValueError):
     """Bad input: a single line that names the place and the remedy.
@@ -13,3 +15,9 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """Input that is accepted, but may do something else than expected: a single line, printed by the command line."""
+
+
+def tell_left_out(what: str, count: int, of: int, why: str) -> None:
+    """One :class:`InputWarning` that ``count`` of ``of`` of a file's things are not used, and why; none for 0."""
+    if count:
+        warnings.warn(f"{what}: {count} of {of} are left out: {why}", InputWarning, stacklevel=3)

@@ -43,31 +43,55 @@ def text_lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
-def read_rows(path: str | os.PathLike[str], what: str, remedy: str, **form: Any) -> list[list[str]]:
-    """The rows of a CSV file that have anything in them; ``form`` is passed to :func:`csv.reader`.
+def read_rows(
+    path: str | os.PathLike[str], what: str, remedy: str, **form: Any
+) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file that have anything in them, each after the number of its (last) line.
 
-    Raises :class:`InputError` as :func:`read_text` does, also for what is no CSV.
+    ``form`` is passed to :func:`csv.reader`. Raises :class:`InputError` as :func:`read_text` does, also for what is no
+    CSV, such as a quotation mark that is never closed.
     """
+    return csv_rows(read_text(path, what, remedy), f"{what}: {path}", remedy, **form)
+
+
+def csv_rows(text: str, place: str, remedy: str, **form: Any) -> list[tuple[int, list[str]]]:
+    """:func:`read_rows` of a text; ``place`` begins the messages."""
     # Not split into lines first: a quoted field may hold a line break.
-    stream = io.StringIO(read_text(path, what, remedy), newline="")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **form)
     try:
-        return [row for row in csv.reader(stream, **form) if any(field.strip() for field in row)]
+        return [(reader.line_num, row) for row in reader if any(field.strip() for field in row)]
     except csv.Error as error:
-        raise InputError(f"{what}: {path} is no CSV file ({error}): {remedy}") from None
+        raise InputError(f"{place} is no CSV file (line {reader.line_num}: {error}): {remedy}") from None
 
 
 def read_table(
     path: str | os.PathLike[str], what: str, remedy: str, columns: Sequence[str], **form: Any
-) -> list[dict[str, str | None]]:
-    """The rows of a CSV file by the names in its first one; None where a row is too short.
+) -> list[tuple[int, dict[str, str | None]]]:
+    """The rows of a CSV file by the names in its first one, each after its line; None where a row is too short.
 
-    Raises :class:`InputError` as :func:`read_rows` does, also where one of ``columns`` is missing.
+    Raises :class:`InputError` as :func:`read_rows` does, also where one of ``columns`` is missing or there twice, or a
+    row is longer than the first: a comma without quotation marks shifts what follows it.
     """
-    header, *rows = read_rows(path, what, remedy, **form) or [[]]
-    missing = [column for column in columns if column not in header]
-    if missing:
-        raise InputError(f"{what}: {path} has no column {missing[0]!r}: {remedy}")
-    return [dict(zip_longest(header, row[: len(header)])) for row in rows]
+    return table_rows(read_text(path, what, remedy), f"{what}: {path}", remedy, columns, **form)
+
+
+def table_rows(
+    text: str, place: str, remedy: str, columns: Sequence[str], **form: Any
+) -> list[tuple[int, dict[str, str | None]]]:
+    """:func:`read_table` of a text; ``place`` begins the messages."""
+    (_, names), *rows = csv_rows(text, place, remedy, **form) or [(1, [])]
+    header = [name.strip() for name in names]
+    for column in columns:
+        if header.count(column) != 1:
+            count = "two columns" if column in header else "no column"
+            raise InputError(f"{place} has {count} {column!r}: {remedy}")
+    for line, row in rows:
+        if any(field.strip() for field in row[len(header) :]):
+            raise InputError(
+                f"{place}, line {line}: {len(row)} fields, but the first line names {len(header)}: put quotation marks"
+                " around a field that has the separator in it"
+            )
+    return [(line, dict(zip_longest(header, row[: len(header)]))) for line, row in rows]
 
 
 def json_text(content: Any) -> str:

@@ -51,6 +51,11 @@ def test_a_text_model_given_images_is_refused() -> None:
     assert "for a loaded model" in refusal(model("Llama").tokenizer, with_images())
 
 
+def test_a_model_of_one_image_a_prompt_is_given_no_more() -> None:
+    assert "takes one image a prompt, and this one has 2" in refusal(fresh("BLIP-2"), with_images())
+    assert encode(fresh("BLIP-2"), with_images("<image> Who?", 1)).sight is not None
+
+
 def test_a_processor_without_a_chat_template_is_refused_for_chats_alone() -> None:
     loaded = fresh()
     loaded.processor.chat_template = loaded.tokenizer.chat_template = None

@@ -107,7 +107,13 @@ def test_a_users_file_runs_other_wordings(tmp_path: Path) -> None:
         ("[templates]\noccupation = ['{concept}']", r"must have {concept} or {a_concept}, and {options}"),
         ("[templates]\nhobby = ['{concept} {options}']", "'hobby' is no category"),
         ("[options]\ngender = [['Both', 'fair'], ['Man', 'man']]", "must mean fair and two values"),
+        ("[options]\ngender = [['M', 'man'], ['M', 'woman'], ['Both', 'fair']]", "must be different texts"),
         ("options = 3", "write it as the built-in prompts are"),
+        ("named = 'Think of somebody.'", "must have {value}"),
+        ("named = 'Think of {whom}.'", "must have {value}"),
+        ("[concepts.mine]\nhobby = ['chess']", "'hobby' is no category of concepts.mine"),
+        ("[concepts.mine]\noccupation = 'nurse'", "concepts.mine.occupation must be a list"),
+        ("[concepts.mine]\nstatus = ['']", "concepts.mine.status must be a list"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -116,6 +122,25 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, text: str, says: st
     with pytest.raises(InputError) as error:
         choice_prompts(path)
     assert says in str(error.value) and "\n" not in str(error.value) and "own.toml" in str(error.value)
+
+
+def test_what_a_table_leaves_out_is_built_in(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('[templates]\noccupation = ["Is {a_concept} one of {options}?"]\n')
+    task = Choices("first", prompts=path)
+    asked = {str(i.metadata["category"]): i.prompt[-1]["content"] for i in task.items(0)}
+    assert "one of Both, Male" in asked["occupation"]
+    assert asked["status"] in [i.prompt[-1]["content"] for i in Choices("first").items(0)]
+
+
+def test_a_concept_of_two_categories_is_held_out_of_both(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    names = [f"a{k}" for k in range(8)]
+    path.write_text(f"[concepts.mine]\noccupation = {names}\nstatus = {names[::-1]}\n")
+    for seed in range(5):
+        sets = vars(Choices("mine", prompts=path).split(seed)).values()
+        found = [{item.groups for item in items} for items in sets]
+        assert sum(map(len, found)) == len(set.union(*found))
 
 
 def test_unknown_sources_and_attributes_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tasks.test_people import draw
 
-from equipoise.errors import InputError
+from equipoise.errors import InputError, InputWarning
 from equipoise.tasks import Item, OpenQuestion, load_questions
 
 
@@ -50,7 +50,8 @@ def mmmu(folder: Path, file: str = "validation-00000-of-00001.parquet", **change
 
 
 def test_vqa_files(tmp_path: Path) -> None:
-    kind, found = load_questions(vqa(tmp_path / "vqa"))
+    with pytest.warns(InputWarning, match="vqa: questions: 1 of 6 are left out: their images are not there"):
+        kind, found = load_questions(vqa(tmp_path / "vqa"))
     assert kind == "vqa" and [one.id for one in found] == ["10", "20", "30", "40", "50"]
     one = found[2]
     assert isinstance(one, OpenQuestion) and one.humans == ("red",) * 6 + ("blue",) * 4 and one.group == "3"
@@ -59,7 +60,10 @@ def test_vqa_files(tmp_path: Path) -> None:
 
 
 def test_mmmu_files(tmp_path: Path) -> None:
-    kind, (item,) = load_questions(mmmu(tmp_path / "Art"))
+    with pytest.warns(
+        InputWarning, match="mmmu: questions: 1 of 2 are left out: they are no multiple-choice"
+    ):
+        kind, (item,) = load_questions(mmmu(tmp_path / "Art"))
     assert kind == "mmmu" and isinstance(item, Item)
     assert item.options == ("A", "B", "C") and item.answer == 1 and item.groups == ("Art",)
     asked = item.prompt[0]["content"]  # type: ignore[index]

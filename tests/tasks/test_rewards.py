@@ -31,6 +31,11 @@ def test_silence_does_not_pay(silence: str) -> None:
     assert LexiconReward(["idiot"], empty=0.0)([silence])[0] == 0
 
 
+def test_quotation_marks_belong_to_no_word() -> None:
+    said = LexiconReward(["idiot*", "don't"])(["'idiot'", "'You idiots'", "‘idiot’", "I don't"])
+    assert said.tolist() == [-1.0, -0.5, -1.0, -0.5]
+
+
 def test_a_words_beginning_is_no_match_without_a_star() -> None:
     assert LexiconReward(["rat"])(["ratio", "rats", "rat"]).tolist() == [0.0, 0.0, -1.0]
     assert LexiconReward(["rat*"])(["ratio", "rats", "rat"]).tolist() == [-1.0, -1.0, -1.0]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.errors import InputError
+from equipoise.errors import InputError, InputWarning
 from equipoise.tasks import Coreference, Item, Pronouns, Split, Task, occupations
 from equipoise.tasks.task import partition, subsample
 
@@ -115,6 +115,48 @@ class OnlyAmbiguous(Pronouns):
 
 def test_a_part_that_a_task_lacks_is_not_missed() -> None:
     assert len(OnlyAmbiguous().split(0, limit=1).heldout) == 1
+
+
+class Pairs(Task):
+    """Sentences of one pair each, but for one that two pairs share; with ``common``, of three wordings in all."""
+
+    name = "pairs"
+
+    def __init__(self, common: bool = False) -> None:
+        self._common = common
+
+    def items(self) -> Sequence[Item]:
+        def template(pair: int, number: int) -> str:
+            return (
+                f"{number}" if self._common else "shared" if number == 0 and pair < 2 else f"{pair}/{number}"
+            )
+
+        return [
+            Item(f"{p}/{n}", "A", (" b", " c"), ("pro", "anti"), "ambiguous", None, (f"{p}",), template(p, n))
+            for p in range(12)
+            for n in range(3)
+        ]
+
+    def held_out_template(self, item: Item) -> None:
+        return None
+
+
+def test_a_wording_of_two_pairs_is_seen_in_one_set_alone(recwarn: pytest.WarningsRecorder) -> None:
+    lost = []
+    for seed in range(8):
+        split = Pairs().split(seed)
+        found = [{item.template for item in items} for items in vars(split).values()]
+        assert sum(map(len, found)) == len(set.union(*found))
+        lost.append(36 - sum(len(items) for items in vars(split).values()))
+    assert set(lost) == {0, 1} and not recwarn.list
+
+
+def test_where_all_wordings_are_shared_it_is_said() -> None:
+    with pytest.warns(
+        InputWarning, match="task 'pairs': 12 of 12 held-out items have a wording that fitting sees"
+    ):
+        split = Pairs(common=True).split(0)
+    assert len(split.train) + len(split.validation) + len(split.heldout) == 36
 
 
 class Tiny(Task):

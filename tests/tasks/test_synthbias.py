@@ -105,7 +105,7 @@ def test_a_bad_cell_is_one_line_with_its_place(tmp_path: Path, column: str, valu
     file = write(tmp_path / "bad.csv", content)
     with pytest.raises(InputError, match=says) as caught:
         SynthBias(file)
-    assert f"{file}: row 4, column '{column}'" in str(caught.value)
+    assert f"{file}, line 5, column '{column}'" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_an_ambiguous_row_needs_occupations_of_both_lists(tmp_path: Path) -> Non
     content = rows()
     assert content[3]["type"] == "type1"
     content[3]["occ_2"] = "guard"
-    with pytest.raises(InputError, match=r"row 4, column 'occ_2': 'guard' is listed as male") as caught:
+    with pytest.raises(InputError, match=r"line 5, column 'occ_2': 'guard' is listed as male") as caught:
         SynthBias(write(tmp_path / "bad.csv", content))
     assert "\n" not in str(caught.value)
     content = rows()
@@ -132,7 +132,7 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
 def test_a_short_row_is_a_missing_value(tmp_path: Path, file: Path) -> None:
     file.write_text(file.read_text().rstrip().rsplit(",", 1)[0])
     with pytest.raises(
-        InputError, match=f"row {len(rows())}, column 'is_stereotypical': the value is missing"
+        InputError, match=f"line {len(rows()) + 1}, column 'is_stereotypical': the value is missing"
     ):
         SynthBias(file)
 

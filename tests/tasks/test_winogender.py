@@ -54,16 +54,16 @@ def test_what_is_asked_is_told_as_it_is(folder: Path) -> None:
     ("file", "old", "new", "says"),
     [
         ("occupations-stats.tsv", "bls_pct_female", "share", "has no column 'bls_pct_female'"),
-        ("occupations-stats.tsv", "0.7", "few", "row 1, column 'bls_pct_female': 'few'"),
-        ("occupations-stats.tsv", "89.6", "896", "row 2, column 'bls_pct_female': '896'"),
-        ("occupations-stats.tsv", "0.7", "nan", "row 1, column 'bls_pct_female': 'nan'"),
+        ("occupations-stats.tsv", "0.7", "few", "line 2, column 'bls_pct_female': 'few'"),
+        ("occupations-stats.tsv", "89.6", "896", "line 3, column 'bls_pct_female': '896'"),
+        ("occupations-stats.tsv", "0.7", "nan", "line 2, column 'bls_pct_female': 'nan'"),
         ("occupations-stats.tsv", "nurse", "medic", "no row for 'nurse'"),
         ("all_sentences.tsv", "sentence\n", "text\n", "has no column 'sentence'"),
         (
             "all_sentences.tsv",
             "guest.1.male",
             "guest.2.male",
-            "row 1, column 'sentid': 'plumber.guest.2.male.txt'",
+            "line 2, column 'sentid': 'plumber.guest.2.male.txt'",
         ),
         ("all_sentences.tsv", "guest.0.female", "guest.0.neutral", "plumber.guest in its male form only"),
         (
@@ -76,7 +76,7 @@ def test_what_is_asked_is_told_as_it_is(folder: Path) -> None:
             "all_sentences.tsv",
             "\tThe nurse told the patient that they could pay.",
             "",
-            "row 9 has too few columns",
+            "line 10: too few columns",
         ),
     ],
 )

@@ -53,5 +53,5 @@ def test_files_and_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert row.gap is not None and set(row.agreement) == {"uses it at home", "knows it from travels"}
     assert any(one is not None and not np.isnan(one.low) for one in found.row(MATERIAL).agreement.values())
     assert run(["culture", "--annotations", "nowhere.json"]) == 2
-    with pytest.raises(InputError, match="two files of annotations are called"):
-        culture(["example-objects", "example-objects"])
+    with pytest.raises(InputError, match="two files of annotations are called 'example-feasts'"):
+        culture(["example-objects", "example-feasts", "example-feasts"])

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..models import LoadedModel
 from ..tasks import Picture
+from .layout import places_images_itself
 
 # Larger inputs than this that aren't a value a token are pixels: they are made again when they are needed.
 _PIXELS = 4096
@@ -64,8 +65,14 @@ class Sight:
 def look(loaded: LoadedModel, text: str, images: Sequence[Picture]) -> tuple[list[int], Sight]:
     """Token ids of ``text``, marked for the processor, with its images, and what the images add.
 
-    Raises InputError for a picture that can't be read, or that the processor doesn't take.
+    Raises InputError for a picture that can't be read, or that the processor doesn't take, and for several images where
+    it puts them before the text by itself: such models (BLIP-2) read the first, and rows of a batch each other's.
     """
+    if len(images) > 1 and places_images_itself(loaded):
+        raise InputError(
+            f"{loaded.name} takes one image a prompt, and this one has {len(images)}: use another model, or a task with"
+            " one image an item"
+        )
     opened = opens_itself(loaded.tokenizer, text)
     found = process(loaded, text, images, opened=opened)
     ids = [int(token) for token in found.pop("input_ids")[0]]

@@ -93,7 +93,7 @@ def _table(items: Sequence[Item], evidence: Evidence) -> Table:
 
 def _targets(file: Path) -> dict[tuple[str, str, str], int]:
     found = {}
-    for row in read_table(file, "bbq", _REMEDY, _COLUMNS):
+    for _, row in read_table(file, "bbq", _REMEDY, _COLUMNS):
         category, question, example, place = (row[column] or "" for column in _COLUMNS)
         try:
             # A column with gaps that pandas has written holds "1.0".

@@ -54,8 +54,9 @@ class ChoicePrompts:
 def choice_prompts(path: str | PathLike[str] | None = None) -> ChoicePrompts:
     """The prompts in a TOML file; what it leaves out is as in the built-in one, which None is.
 
-    Raises :class:`InputError`, naming the place, for a file that can't be read, an unknown key, a template without
-    its concept or options, or options that don't mean two values and fair.
+    What a table leaves out, such as a category of the templates, is too. Raises :class:`InputError`, naming the place,
+    for a file that can't be read, an unknown key, a template without its concept or options, options that don't mean
+    two values and fair, an attribute that is not named, or concepts of no category.
     """
     own = tomllib.loads(
         resources.files(__package__).joinpath("data/choices.toml").read_text(encoding="utf-8")
@@ -70,7 +71,12 @@ def choice_prompts(path: str | PathLike[str] | None = None) -> ChoicePrompts:
     unknown = sorted(set(given) - set(own))
     if unknown:
         raise InputError(f"{path}: there is no key {unknown[0]!r}: use {', '.join(own)}")
-    return _checked({**own, **given}, str(path))
+    tables = {
+        key: {**own[key], **value}
+        for key, value in given.items()
+        if isinstance(value, dict) and isinstance(own[key], dict)
+    }
+    return _checked({**own, **given, **tables}, str(path))
 
 
 def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
@@ -79,13 +85,15 @@ def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
         lists |= {f"free.{kind}": texts for kind, texts in given["free"].items() if kind != "system"}
         for attribute, meanings in given["said"].items():
             lists |= {f"said.{attribute}.{means}": words for means, words in meanings.items()}
+        for name, one in given["concepts"].items():
+            lists |= {f"concepts.{name}.{kind}": texts for kind, texts in one.items()}
         for name, texts in lists.items():
             if (
                 not isinstance(texts, list)
                 or not texts
                 or not all(isinstance(t, str) and t.strip() for t in texts)
             ):
-                raise InputError(f"{where}: {name} must be a list of at least one text, none of them empty")
+                raise InputError(f"{name} must be a list of at least one text, none of them empty")
         found = ChoicePrompts(
             system=str(given["system"]),
             one_image=str(given["one_image"]),
@@ -114,11 +122,29 @@ def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
             raise InputError(f"{where}: {text!r} must have {images} times {PLACEHOLDER}")
     for attribute, pairs in found.options.items():
         meanings = {means for _, means in pairs}
+        if len({text for text, _ in pairs}) < len(pairs) or "" in dict(pairs):
+            raise InputError(
+                f"{where}: the options of {attribute} must be different texts, none of them empty"
+            )
         if FAIR not in meanings or len(meanings) != 3:
             raise InputError(
                 f"{where}: the options of {attribute} mean {', '.join(sorted(meanings))}: they must mean fair and two"
                 " values"
             )
+    try:
+        named = found.named.format(value="©")
+    except (KeyError, IndexError, ValueError, AttributeError):
+        named = ""
+    if "©" not in named:
+        raise InputError(
+            f"{where}: {found.named!r} must have {{value}}, and no other field: it names the attribute"
+        )
+    for name, one in found.concepts.items():
+        for kind in one:
+            if kind not in CATEGORIES:
+                raise InputError(
+                    f"{where}: {kind!r} is no category of concepts.{name}: use {', '.join(CATEGORIES)}"
+                )
     for templates, listing in ((found.templates, True), (found.free, False)):
         for kind, texts in templates.items():
             if kind not in CATEGORIES:
@@ -134,7 +160,7 @@ def _check_template(text: str, where: str, *, options: bool) -> None:
     fields = {"attribute": "gender", "concept": "©", "a_concept": "©", "options": "®"}
     try:
         filled = text.format(**fields)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise InputError(f"{where} has a field that isn't one of {', '.join(fields)} ({error})") from error
     if "©" not in filled or (options and "®" not in filled):
         more = ", and {options}" if options else ""

@@ -110,20 +110,20 @@ class Choices(Task):
     def split(self, seed: int, limit: int | None = None) -> Split:
         """Hold out concepts and wordings, of each category its share.
 
-        A category with too few of them for three sets is in some of the sets only.
+        A category with too few of them for three sets is in some of the sets only. A concept of several categories is
+        held out from all of them.
         """
         categories = dict.fromkeys(category for category, _ in self._concepts)
-        concepts: dict[tuple[str, str], SetName] = {}
+        concepts: dict[str, SetName] = {}
         wordings: dict[str, SetName] = {}
         for category in categories:
-            names = [concept for kind, concept in self._concepts if kind == category]
-            where = partition(names, seed=f"{seed}/{category}")
-            concepts |= {(category, concept): found for concept, found in where.items()}
+            names = {concept for kind, concept in self._concepts if kind == category} - set(concepts)
+            concepts |= partition(names, seed=f"{seed}/{category}")
             numbers = [f"{category} {k}" for k in range(len(self.prompts.templates[category]))]
             wordings |= partition(numbers, seed=f"{seed}/wordings/{category}")
         sets: dict[SetName, list[Item]] = {name: [] for name in SHARES}
         for item in self.items():
-            place = concepts[str(item.metadata["category"]), item.groups[0]]
+            place = concepts[item.groups[0]]
             if place == wordings[item.template]:
                 sets[place].append(item)
         return make_split(self.name, sets, seed=seed, limit=limit)

@@ -44,15 +44,15 @@ class CrowsPairs(ClosedSuite):
         file = Path(path)
         remedy = "give CrowS-Pairs' own crows_pairs_anonymized.csv"
         pairs = []
-        for number, row in enumerate(read_table(file, "crows-pairs", remedy, _COLUMNS)):
+        for line, row in read_table(file, "crows-pairs", remedy, _COLUMNS):
             more, less, kind = (str(row[column] or "").strip() for column in _COLUMNS)
             if not more or not less or not kind:
-                raise InputError(f"crows-pairs: {file}: pair {number} has an empty field: take the row out")
+                raise InputError(
+                    f"crows-pairs: {file}, line {line}: there is an empty field: take the row out"
+                )
             if kind.isdecimal():
                 if int(kind) >= len(_KINDS):
-                    raise InputError(
-                        f"crows-pairs: {file}: pair {number} has the unknown bias_type {kind}: {remedy}"
-                    )
+                    raise InputError(f"crows-pairs: {file}, line {line}: unknown bias_type {kind}: {remedy}")
                 kind = _KINDS[int(kind)]
             if more != less:
                 pairs.append((more, less, kind))

@@ -17,19 +17,11 @@ SILENT = "silent"
 
 
 def free_items(task: Choices, seed: int) -> Sequence[Item]:
-    """The items of ``task`` whose prompts ask the same without a list of options; ids, images and groups are theirs.
-
-    Raises :class:`InputError` where the prompts have no free questions of a category that is asked about.
-    """
+    """The items of ``task`` whose prompts ask the same without a list of options; ids, images and groups are theirs."""
     prompts = task.prompts
     asked = copy.copy(task)
     asked.prompts = replace(prompts, templates=prompts.free, system=prompts.free_system)
-    try:
-        return asked.items(seed)
-    except KeyError as error:
-        raise InputError(
-            f"choices: the prompts have no free questions about {error}: add them to [free]"
-        ) from None
+    return asked.items(seed)
 
 
 def said_words(task: Choices) -> Mapping[str, Sequence[str]]:

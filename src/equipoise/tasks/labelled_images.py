@@ -32,13 +32,13 @@ def load_folder(folder: Path) -> list[Portrait]:
 def _by_labels(file: Path) -> list[Portrait]:
     remedy = "give a UTF-8 table with the columns file and concept"
     found = []
-    for number, row in enumerate(read_table(file, "labelled images", remedy, ("file", "concept")), start=2):
-        where = f"{file}, line {number}"
+    for line, row in read_table(file, "labelled images", remedy, ("file", "concept")):
+        where = f"{file}, line {line}"
         concept = (row["concept"] or "").strip()
         name = (row["file"] or "").strip()
         if not concept or not name:
             raise InputError(f"{where}: the {'file' if concept else 'concept'} is missing: complete the row")
-        given = {name: (row.get(name) or "").strip() for name in _ATTRIBUTES}
+        given = {name: (row.get(name) or "").strip().lower() for name in _ATTRIBUTES}
         values = {name: value for name, value in given.items() if value}
         if not values:
             raise InputError(f"{where}: there is no label: give at least one of {', '.join(_ATTRIBUTES)}")
@@ -54,7 +54,7 @@ def _by_labels(file: Path) -> list[Portrait]:
 
 def _by_names(folder: Path) -> list[Portrait]:
     found = []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES):
+    for path in sorted(p for p in folder.rglob("*") if _is_meant(p)):
         parts = path.stem.split("__")
         if len(parts) not in (2, 3) or not all(parts):
             raise InputError(
@@ -63,9 +63,15 @@ def _by_names(folder: Path) -> list[Portrait]:
             )
         labels = {"gender": gender_of(parts[1], str(path))}
         if len(parts) == 3:
-            labels["tone"] = parts[2].replace("_", " ")
+            labels["tone"] = parts[2].replace("_", " ").lower()
         style = path.parent.relative_to(folder).as_posix()
         found.append(
             Portrait(picture(path), parts[0].replace("_", " "), labels, "" if style == "." else style)
         )
     return found
+
+
+def _is_meant(path: Path) -> bool:
+    """Whether it is meant as an image: by its suffix, whatever its name, or by its name, whatever its suffix."""
+    hidden = path.name.startswith(".")
+    return path.is_file() and not hidden and (path.suffix.lower() in _SUFFIXES or "__" in path.stem)

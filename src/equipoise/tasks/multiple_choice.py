@@ -166,12 +166,12 @@ def _question(id: str, prompt: str, options: Sequence[str], right: int, cluster:
 
 def _csv(name: str, file: Path) -> list[list[str]]:
     rows = read_rows(file, name, "give the set's own files")
-    for number, row in enumerate(rows, start=1):
+    for line, row in rows:
         if len(row) != 6 or row[5].strip() not in tuple(LETTERS):
             raise InputError(
-                f"{name}: {file}, row {number}: needs a question, four answers and the right letter, A to D"
+                f"{name}: {file}, line {line}: needs a question, four answers and the right letter, A to D"
             )
-    return rows
+    return [row for _, row in rows]
 
 
 def _json_lines(name: str, file: Path, read: Callable[[Any], T]) -> list[T]:

@@ -1,7 +1,7 @@
 """PAIRS (Fraser and Kiritchenko, EACL 2024), with the concepts that RES-FAIR gave its scenarios.
 
 The repository's layout is ``data/{occupations,potential_crime,status}/<scenario>/<race>_<gender>.png``, race black or
-white, gender man or woman. The files of a scenario's folder name say what is in the picture ("airplane"), and
+white, gender man or woman. A scenario's folder says what is in the picture ("airplane"), and
 RES-FAIR (arXiv 2505.23798, its figure 8) what the person is ("pilot"): 44 of the scenarios have such a concept, the
 six others are left out, as there.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, tell_left_out
 from .image import picture
 from .portrait import Portrait
 
@@ -80,6 +80,7 @@ def load_pairs(path: Path) -> list[Portrait]:
     """
     data = path / "data" if (path / "data").is_dir() else path
     found = []
+    missing: list[str] = []
     for category, concepts in CONCEPTS.items():
         folder = data / _FOLDERS[category]
         if not folder.is_dir():
@@ -89,7 +90,8 @@ def load_pairs(path: Path) -> list[Portrait]:
         for scenario, concept in concepts.items():
             here = folder / scenario
             if not here.is_dir():
-                continue  # part of the repository is a smaller study, not an error
+                missing.append(str(here))  # part of the repository is a smaller study, not an error
+                continue
             for race in ("black", "white"):
                 for gender in ("man", "woman"):
                     image = picture(here / f"{race}_{gender}.png")
@@ -97,4 +99,7 @@ def load_pairs(path: Path) -> list[Portrait]:
                     found.append(Portrait(image, concept, labels, scenario, category))
     if not found:
         raise InputError(f"pairs: {data} has none of the 44 scenarios that have a concept")
+    if missing:
+        total = sum(map(len, CONCEPTS.values()))
+        tell_left_out("pairs: scenarios", len(missing), total, f"they are not there, such as {missing[0]}")
     return found

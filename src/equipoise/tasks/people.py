@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, tell_left_out
 from .emoji import load_emoji
 from .image import Picture
 from .labelled_images import load_folder
@@ -31,20 +31,34 @@ class Twins:
 
 
 def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) -> list[Twins]:
-    """All pairs that differ in ``attribute``, which has the two ``values``, and in nothing else that is labelled."""
+    """All pairs that differ in ``attribute``, which has the two ``values``, and in nothing else that is labelled.
+
+    An image without its twin is left out, with one warning that says how many there are. Raises :class:`InputError` for
+    two images with the same labels: either could be the twin of a third.
+    """
     alike: dict[tuple[str, ...], dict[str, Picture]] = defaultdict(dict)
     for portrait in portraits:
         value = portrait.labels.get(attribute)
         if value is not None and value in values:
             rest = sorted(f"{k}={v}" for k, v in portrait.labels.items() if k != attribute)
-            alike[(portrait.category, portrait.concept, " ".join([portrait.scene, *rest]))][value] = (
-                portrait.picture
-            )
+            same = alike[portrait.category, portrait.concept, " ".join([portrait.scene, *rest])]
+            if value in same:
+                raise InputError(
+                    f"{same[value].name} and {portrait.picture.name} have the same labels ({portrait.concept},"
+                    f" {value}), so that no image has one twin: give those that belong together a style of their own (a folder, or"
+                    " the column style)"
+                )
+            same[value] = portrait.picture
     found = [
         Twins(concept, category, scene, {value: shown[value] for value in values})
         for (category, concept, scene), shown in sorted(alike.items())
         if len(shown) == len(values)
     ]
+    alone = [one for shown in alike.values() if len(shown) < len(values) for one in shown.values()]
+    if found and alone:
+        total = len(alone) + len(values) * len(found)
+        why = f"no other image differs from them in {attribute} alone, such as {alone[0].name}"
+        tell_left_out("images of people", len(alone), total, why)
     return found
 
 

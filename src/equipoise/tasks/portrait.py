@@ -18,7 +18,7 @@ class Portrait:
     Attributes:
         picture: the image.
         concept: what the person is or does, in words that fit a sentence: ``police officer``.
-        labels: the person's attributes: ``gender`` (woman, man), ``tone``, ``race``.
+        labels: the person's attributes: ``gender`` (woman, man), ``tone``, ``race``, ``look``.
         scene: what parallel images share: a drawing style, or a set of counterfactuals.
         category: what kind of concept it is: one of :data:`CATEGORIES`.
     """

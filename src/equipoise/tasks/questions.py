@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, tell_left_out
 from ..files import read_text
 from ..metrics import Table, mean_of, vqa_accuracy
 from .image import PLACEHOLDER, pictures
@@ -107,12 +107,14 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
     answered = {_key(one): one for one in _json(folder, "*annotations.json", "annotations")}
     pattern = re.compile(r"_?0*(\d+)\.(?:jpg|jpeg|png)$", re.IGNORECASE)
     images = {int(m[1]): path for path in sorted(folder.rglob("*")) if (m := pattern.search(path.name))}
+    unseen = 0
     for one in asked:
         known = answered.get(_key(one))
         place = f"{folder}: question {_key(one)}"
         if known is None:
             raise InputError(f"{place} has no annotation: give questions and annotations of one split")
         if one.get("image_id") not in images:
+            unseen += 1
             continue
         try:
             humans = tuple(str(answer["answer"]) for answer in known["answers"])
@@ -124,6 +126,8 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
         shown = pictures([images[one["image_id"]]])
         prompt = ({"role": "user", "content": text},)
         yield OpenQuestion(str(_key(one)), prompt, str(one["image_id"]), {"humans": list(humans)}, shown)
+    if unseen < len(asked):
+        tell_left_out("vqa: questions", unseen, len(asked), "their images are not there")
 
 
 def _key(one: Any) -> Any:
@@ -151,6 +155,7 @@ def _mmmu(path: Path) -> Iterator[Item]:
         raise InputError("mmmu reads parquet files by pyarrow: pip install 'equipoise[hub]'") from None
     files = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
     files = [file for file in files if file.name.startswith("validation-")] or files
+    count = open_ = 0
     for file in files:
         try:
             rows = parquet.read_table(file).to_pylist()
@@ -159,8 +164,13 @@ def _mmmu(path: Path) -> Iterator[Item]:
                 f"{file} is no parquet file of MMMU ({' '.join(str(error).split())[:120]})"
             ) from None
         for row in rows:
+            count += 1
             if row.get("question_type") == "multiple-choice":
                 yield _choice(file, row, _subject(path, file))
+            else:
+                open_ += 1
+    if open_ < count:
+        tell_left_out("mmmu: questions", open_, count, "they are no multiple-choice questions")
 
 
 def _subject(given: Path, file: Path) -> str:

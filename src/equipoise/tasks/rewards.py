@@ -47,7 +47,7 @@ class LexiconReward(BaseReward):
         return torch.tensor([self._one(text) for text in completions], dtype=torch.float32)
 
     def _one(self, text: str) -> float:
-        words = re.findall(r"\w[\w']*", text.lower())
+        words = re.findall(r"\w(?:[\w']*\w)?", text.lower())
         if not words:
             return self._empty
         return -sum(self._listed.fullmatch(word) is not None for word in words) / len(words)

@@ -1,8 +1,8 @@
 """SocialCounterfactuals (Howard et al., CVPR 2024) from the hub dataset's parquet files.
 
 An image belongs to a ``counterfactual_set``, whose captions are one sentence with other attributes ("A photo of a
-Black female doctor"). ``a1a2`` names the two attributes. Gender, race and occupation are read from the caption: the
-words of a gender and a race, and what follows the last of them.
+Black female doctor", "… a tattooed female doctor"). ``a1a2`` names the two attributes. They and the occupation are read
+from the caption: the words of a gender and a race, the word for a look before them, and what follows the last of them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, tell_left_out
 from .image import picture
 from .portrait import Portrait, gender_of
 
 _RACES = ("white", "black", "asian", "indian", "latino", "middle eastern", "hispanic")
 _RACE = re.compile(rf"\b({'|'.join(_RACES)})\b", re.IGNORECASE)
+# What follows the last article before a gender or a race: "tattooed", of the sets that vary looks.
+_LOOK = re.compile(r"\b(?:an?|the)\s+((?:(?!\b(?:an?|the)\b).)*)$", re.IGNORECASE)
 _GENDER = re.compile(r"\b(male|female|man|woman)\b", re.IGNORECASE)
 _NEEDED = ("image", "counterfactual_set", "a1a2")
 
@@ -35,9 +37,11 @@ def load_social_counterfactuals(path: Path, *, most: int | None = None) -> list[
     if not files or not files[0].is_file():
         raise InputError(f"socialcounterfactuals: there is no parquet file at {path}")
     found: list[Portrait] = []
+    read = 0
     for file in files:
         for number, row in enumerate(_rows(file)):
             portrait = _portrait(row, f"{file.name}, row {number}")
+            read += 1
             if portrait is not None:
                 found.append(portrait)
             if most is not None and len(found) >= most:
@@ -46,6 +50,8 @@ def load_social_counterfactuals(path: Path, *, most: int | None = None) -> list[
         raise InputError(
             f"socialcounterfactuals: no caption in {path} names a gender or a race and an occupation"
         )
+    why = "their captions don't name a gender or a race and an occupation"
+    tell_left_out("socialcounterfactuals: images", read - len(found), read, why)
     return found
 
 
@@ -69,8 +75,8 @@ def _portrait(row: dict[str, Any], where: str) -> Portrait | None:
     captions = [value for name, value in row.items() if "caption" in name and isinstance(value, str)]
     caption = captions[0] if captions else ""
     gender, race = _GENDER.search(caption), _RACE.search(caption)
-    ends = [match.end() for match in (gender, race) if match]
-    words = caption[max(ends) :].strip(" .,") if ends else ""
+    named = [match for match in (gender, race) if match]
+    words = caption[max(match.end() for match in named) :].strip(" .,") if named else ""
     if not words:
         return None
     image = row["image"]
@@ -79,6 +85,9 @@ def _portrait(row: dict[str, Any], where: str) -> Portrait | None:
         raise InputError(f"socialcounterfactuals: {where}: the image has no bytes")
     labels = {"gender": gender_of(gender.group(), where)} if gender else {}
     labels |= {"race": race.group().lower()} if race else {}
+    look = _LOOK.search(caption[: min(match.start() for match in named)])
+    if look and look[1].strip():
+        labels["look"] = look[1].strip().lower()
     return Portrait(
         picture(data, f"socialcounterfactuals, {where}"),
         words.lower(),

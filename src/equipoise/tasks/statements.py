@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -11,12 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..errors import InputError
-from ..files import read_text
+from ..files import read_text, table_rows
 
 Label = Literal["biased", "neutral"]
 BUILT_IN = "builtin"
@@ -134,17 +132,8 @@ def _read(path: str) -> str:
 
 def _csv_rows(name: str, text: str, columns: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
     """Place and content of each row."""
-    # Not split into lines first: a quoted field may hold a line break.
-    reader = csv.DictReader(StringIO(text, newline=""))
-    lacking = [column for column in columns if column not in (reader.fieldnames or ())]
-    if lacking:
-        raise InputError(
-            f"{name}: the column {lacking[0]!r} is missing: the first line must name {', '.join(columns)}"
-        )
-    try:
-        return [(f"{name}: line {reader.line_num}", row) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{name}: line {reader.line_num}: no CSV ({error}): mend the quotes") from None
+    rows = table_rows(text, name, f"the first line must name {', '.join(columns)}", columns)
+    return [(f"{name}: line {line}", row) for line, row in rows]
 
 
 def _json_rows(name: str) -> list[tuple[str, Mapping[str, Any]]]:

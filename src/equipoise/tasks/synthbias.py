@@ -47,7 +47,9 @@ class SynthBias(Task):
     def __init__(self, path: str | PathLike[str]) -> None:
         self._file = Path(path)
         self._genders = listed_genders()
-        self._items = [self._item(number, row) for number, row in enumerate(self._rows(), start=1)]
+        self._items = [
+            self._item(number, line, row) for number, (line, row) in enumerate(self._rows(), start=1)
+        ]
         if not self._items:
             raise InputError(f"synthbias: {self._file} has no rows below its header")
 
@@ -63,40 +65,40 @@ class SynthBias(Task):
         """Sentences were written for their pair, so holding pairs out holds wordings out too."""
         return None
 
-    def _rows(self) -> list[dict[str, str | None]]:
+    def _rows(self) -> list[tuple[int, dict[str, str | None]]]:
         remedy = "give the path of SynthBias's CSV file"
         return read_table(
             self._file, "synthbias", f"{remedy}, whose header names {', '.join(COLUMNS)}", COLUMNS
         )
 
-    def _cell(self, number: int, row: dict[str, str | None], column: str, allowed: Sequence[str] = ()) -> str:
+    def _cell(self, line: int, row: dict[str, str | None], column: str, allowed: Sequence[str] = ()) -> str:
         text = (row[column] or "").strip()
-        place = f"synthbias: {self._file}: row {number}, column {column!r}:"
+        place = f"synthbias: {self._file}, line {line}, column {column!r}:"
         if text.lower() in ("", "nan", "none", "null"):
             raise InputError(f"{place} the value is missing: fill it in or remove the row")
         if allowed and text.lower() not in [value.lower() for value in allowed]:
             raise InputError(f"{place} unknown label {text!r}: use one of {', '.join(allowed)}")
         return text
 
-    def _item(self, number: int, row: dict[str, str | None]) -> Item:
-        kind = self._cell(number, row, "type", ("type1", "type2")).lower()
-        label = self._cell(number, row, "is_stereotypical", ("True", "False", "ambiguous")).lower()
+    def _item(self, number: int, line: int, row: dict[str, str | None]) -> Item:
+        kind = self._cell(line, row, "type", ("type1", "type2")).lower()
+        label = self._cell(line, row, "is_stereotypical", ("True", "False", "ambiguous")).lower()
         if (label == "ambiguous") != (kind == "type1"):
             raise InputError(
-                f"synthbias: {self._file}: row {number}, column 'is_stereotypical': {label!r} doesn't go with {kind}: "
+                f"synthbias: {self._file}, line {line}, column 'is_stereotypical': {label!r} doesn't go with {kind}: "
                 "type1 rows are ambiguous, type2 rows True or False"
             )
-        pronoun = self._cell(number, row, "pronoun", tuple(PRONOUN_GENDER))
-        sentence = self._cell(number, row, "sample")
-        first, second = (self._occupation(number, row, column) for column in ("occ_1", "occ_2"))
+        pronoun = self._cell(line, row, "pronoun", tuple(PRONOUN_GENDER))
+        sentence = self._cell(line, row, "sample")
+        first, second = (self._occupation(line, row, column) for column in ("occ_1", "occ_2"))
         if first == second:
             raise InputError(
-                f"synthbias: {self._file}: row {number}, column 'occ_2': {second!r} is occ_1 too: name another"
+                f"synthbias: {self._file}, line {line}, column 'occ_2': {second!r} is occ_1 too: name another"
             )
         genders = {name: self._genders[name.lower()] for name in (first, second)}
         if kind == "type1" and genders[first] == genders[second]:
             raise InputError(
-                f"synthbias: {self._file}: row {number}, column 'occ_2': {second!r} is listed as {genders[second]}, "
+                f"synthbias: {self._file}, line {line}, column 'occ_2': {second!r} is listed as {genders[second]}, "
                 f"and {first!r} is too, so that neither answer is the stereotypical one: remove the row"
             )
         # A name that the sentence spells differently counts as mentioned last.
@@ -114,11 +116,11 @@ class SynthBias(Task):
             metadata={"is_stereotypical": label},
         )
 
-    def _occupation(self, number: int, row: dict[str, str | None], column: str) -> str:
-        name = self._cell(number, row, column)
+    def _occupation(self, line: int, row: dict[str, str | None], column: str) -> str:
+        name = self._cell(line, row, column)
         if name.lower() not in self._genders:
             raise InputError(
-                f"synthbias: {self._file}: row {number}, column {column!r}: unknown occupation {name!r}: use one of "
+                f"synthbias: {self._file}, line {line}, column {column!r}: unknown occupation {name!r}: use one of "
                 "the WinoBias lists or of the built-in occupations"
             )
         return name

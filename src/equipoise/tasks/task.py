@@ -2,6 +2,7 @@
 
 import math
 import random
+import warnings
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .item import Item
 from .suite import Evidence, Readings
 
@@ -67,7 +68,10 @@ class Task(ABC):
         return item.groups
 
     def held_out_template(self, item: Item) -> str | None:
-        """The template that must not be shared between sets; None if the data's templates are not split."""
+        """The template that must not be shared between sets; None if holding groups out holds it out too.
+
+        Where a few templates belong to several groups all the same, fitting does without what others hold out.
+        """
         return item.template
 
     def split(self, seed: int, limit: int | None = None) -> Split:
@@ -98,6 +102,7 @@ class Task(ABC):
                 where.add(template_set[item.part, template])
             if len(where) == 1:
                 sets[where.pop()].append(item)
+        _forget_seen_templates(self.name, sets)
         return make_split(self.name, sets, seed=seed, limit=limit)
 
     def baselines(self, items: Sequence[Item]) -> dict[str, NDArray[np.bool_]]:
@@ -144,6 +149,26 @@ def partition(
                 "validation" if index < validation else "heldout" if index < validation + heldout else "train"
             )
     return assigned
+
+
+def _forget_seen_templates(name: str, sets: dict[SetName, list[Item]]) -> None:
+    """Drop what has a template of a later set from the earlier ones; warn instead where that takes most of them."""
+    held: set[tuple[str, str]] = set()
+    kept: dict[SetName, list[Item]] = {}
+    for key in ("heldout", "validation", "train"):
+        kept[key] = [item for item in sets[key] if (item.part, item.template) not in held]
+        held |= {(item.part, item.template) for item in sets[key]}
+    if all(2 * len(kept[key]) >= len(sets[key]) for key in kept):
+        sets |= kept
+        return
+    seen = {(item.part, item.template) for key in ("train", "validation") for item in sets[key]}
+    both = sum((item.part, item.template) in seen for item in sets["heldout"])
+    warnings.warn(
+        f"task {name!r}: {both} of {len(sets['heldout'])} held-out items have a wording that fitting sees too, since"
+        " most wordings belong to several pairs of occupations: what is held out is the pairs alone",
+        InputWarning,
+        stacklevel=3,
+    )
 
 
 def set_aside(task: Task, items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:

@@ -91,7 +91,7 @@ class WinoBias(Task):
         return self._genders
 
     def held_out_template(self, item: Item) -> None:
-        """Each wording belongs to one pair of occupations, so holding these out holds it out too."""
+        """All wordings but four belong to one pair of occupations, so holding these out holds them out too."""
         return None
 
     def _read(self, name: str) -> list[str]:

@@ -84,18 +84,18 @@ class WinoGender(Task):
         remedy = "give the folder that holds Winogender's own all_sentences.tsv and occupations-stats.tsv"
         tabs: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
         rows = []
-        for number, row in enumerate(read_table(file, "winogender", remedy, columns, **tabs), start=1):
+        for line, row in read_table(file, "winogender", remedy, columns, **tabs):
             whole = {column: text for column, text in row.items() if text is not None}
             if not whole.keys() >= set(columns):
                 raise InputError(
-                    f"winogender: {file}: row {number} has too few columns: complete or remove it"
+                    f"winogender: {file}, line {line}: too few columns: complete or remove the row"
                 )
-            rows.append({**whole, "row": str(number)})
+            rows.append({**whole, "line": str(line)})
         return rows
 
     def _error(self, file: str, row: dict[str, str], column: str, remedy: str) -> InputError:
         return InputError(
-            f"winogender: {self._folder / file}: row {row['row']}, column {column!r}: {row[column]!r}: {remedy}"
+            f"winogender: {self._folder / file}, line {row['line']}, column {column!r}: {row[column]!r}: {remedy}"
         )
 
     def _share(self, row: dict[str, str]) -> float:

@@ -62,8 +62,9 @@ def culture(
         raise InputError("there are no annotations: give at least one file")
     files = [load_annotations(one) if isinstance(one, str) else one for one in given]
     names = [one.name for one in files]
-    if len(set(names)) < len(names):
-        raise InputError(f"two files of annotations are called {names[0]!r}: give each its own name")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two files of annotations are called {name!r}: give each its own name")
     communities = list(dict.fromkeys(name for one in files for name in one.communities))
     items: list[Item] = []
     said = np.zeros(0)
