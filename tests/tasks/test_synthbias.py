@@ -77,6 +77,16 @@ def test_pairs_are_held_out_in_either_order(file: Path) -> None:
     assert sum(len(part) for part in vars(split).values()) == len(rows())
 
 
+def test_an_occupation_is_one_in_any_case(tmp_path: Path) -> None:
+    content = rows()
+    content[-1]["occ_1"] = content[-1]["occ_1"].upper()
+    task = SynthBias(write(tmp_path / "cased.csv", content))
+    assert {name for item in task.items() for name in item.groups} == {*MALE, *FEMALE}
+    content[-1]["occ_2"] = content[-1]["occ_1"].lower()
+    with pytest.raises(InputError, match="is occ_1 too"):
+        SynthBias(write(tmp_path / "cased.csv", content))
+
+
 def test_a_byte_order_mark_and_further_columns_do_no_harm(tmp_path: Path, file: Path) -> None:
     other = write(tmp_path / "other.csv", [{**row, "note": "x"} for row in rows()], ("note", *COLUMNS))
     other.write_text("\ufeff" + other.read_text())

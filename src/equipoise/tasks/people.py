@@ -45,8 +45,8 @@ def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) 
             if value in same:
                 raise InputError(
                     f"{same[value].name} and {portrait.picture.name} have the same labels ({portrait.concept},"
-                    f" {value}), so that no image has one twin: give those that belong together a style of their own (a folder, or"
-                    " the column style)"
+                    f" {value}), so that no image has one twin: give those that belong together a style of their own (a"
+                    " folder, or the column style)"
                 )
             same[value] = portrait.picture
     found = [

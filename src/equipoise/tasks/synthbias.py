@@ -47,6 +47,7 @@ class SynthBias(Task):
     def __init__(self, path: str | PathLike[str]) -> None:
         self._file = Path(path)
         self._genders = listed_genders()
+        self._spelt: dict[str, str] = {}
         self._items = [
             self._item(number, line, row) for number, (line, row) in enumerate(self._rows(), start=1)
         ]
@@ -123,4 +124,5 @@ class SynthBias(Task):
                 f"synthbias: {self._file}, line {line}, column {column!r}: unknown occupation {name!r}: use one of "
                 "the WinoBias lists or of the built-in occupations"
             )
-        return name
+        # One occupation however it is spelt: "CEO" and "ceo" must not be on both sides of a split.
+        return self._spelt.setdefault(name.lower(), name)
