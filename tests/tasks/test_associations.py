@@ -60,6 +60,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "empty": ({**GOOD, "bias": []}, "bias must be a list"),
     "a number": ({**GOOD, "bias": [1]}, "bias must be a list"),
     "entity": ({**GOOD, "entity": "planet"}, "country, people"),
+    "entities": ({**GOOD, "entity": ["country"]}, "entity must be a text"),
     "few prompts": ({**GOOD, "elicitation": GOOD["elicitation"][:3]}, "at least 4"),
     "not held out": ({**GOOD, "paragraphs": ["Men from {entity} wear hats."]}, "wouldn't be held out"),
     "both sides": ({**GOOD, "counterfactual": ["hats"]}, "at once"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from equipoise.errors import InputError
 from equipoise.tasks import ARC, MMLU, PIQA, Evidence, WikiText
 from equipoise.tasks.wikitext import ordinary
 
@@ -61,6 +62,9 @@ def test_arcs_own_file_with_numbered_choices(tmp_path: Path) -> None:
     (tmp_path / "arc.jsonl").write_text(json.dumps(row) + "\n")
     (item,) = ARC(tmp_path / "arc.jsonl").items()
     assert (item.options, item.answer) == ((" x", " y", " z"), 2)
+    (tmp_path / "arc.jsonl").write_text(json.dumps(row).replace('"y"', "7") + "\n")
+    with pytest.raises(InputError, match="line 1: no question of the set"):
+        ARC(tmp_path / "arc.jsonl")
 
 
 def test_piqa(tmp_path: Path) -> None:

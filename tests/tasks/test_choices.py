@@ -4,10 +4,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tasks.test_people import drawn
 
 from equipoise.errors import InputError
-from equipoise.tasks import Choices, load_task
+from equipoise.tasks import Choices, Portrait, load_task, picture
 from equipoise.tasks.choice_prompts import choice_prompts
 
 
@@ -42,6 +43,21 @@ def test_an_image_and_its_words_are_twins(seeing: Choices) -> None:
         if setting == "both":
             assert len(item.images) == 2
     assert all(item.prompt[0]["role"] == "system" for item in items.values())
+
+
+def test_who_comes_first_is_balanced_within_a_seed_and_within_pairs(tmp_path: Path) -> None:
+    """Otherwise a model that names the first image would look as if it preferred women, or men, in every seed."""
+    portraits = [
+        Portrait(
+            picture(Image.new("RGB", (2, 2), (k, s, g)), f"{gender}/{s}"), f"c{k}", {"gender": gender}, f"{s}"
+        )
+        for k in range(8)
+        for s in range(2)
+        for g, gender in enumerate(("man", "woman"))
+    ]
+    for seed in range(3):
+        both = [i.images for i in Choices(portraits).items(seed) if i.metadata["setting"] == "both"]
+        assert Counter(one.name for one, _ in both) == {"man/0": 2, "woman/0": 2, "man/1": 2, "woman/1": 2}
 
 
 def test_options_and_what_they_mean() -> None:

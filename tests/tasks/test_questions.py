@@ -95,6 +95,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         (f"vqa:{tmp_path}", r"has 0 files \*questions.json"),
         (mmmu(tmp_path / "a", answer="D"), "3 options and the answer 'D'"),
         (mmmu(tmp_path / "b", options="what"), "these must be MMMU's columns"),
+        (mmmu(tmp_path / "e", options="5"), "these must be MMMU's columns"),
         (mmmu(tmp_path / "c", image_1=None), "image_1 is missing"),
         *(
             (mmmu(tmp_path / f"d{n}", answer=text), "is no single letter")
@@ -105,6 +106,13 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
             load_questions(spec)
         assert "\n" not in str(error.value)
     spec = vqa(tmp_path / "vqa")
+    asked = tmp_path / "vqa" / "v2_OpenEnded_mscoco_val2014_questions.json"
+    before = asked.read_text()
+    for old, new in (('"question_id": 10', '"id": 10'), ('"image_id": 1', '"image_id": {}')):
+        asked.write_text(before.replace(old, new, 1))
+        with pytest.raises(InputError, match="_id of a question or annotation is .*, no number"):
+            load_questions(spec)
+    asked.write_text(before)
     (tmp_path / "vqa" / "v2_mscoco_val2014_annotations.json").write_text('{"annotations": []}')
     with pytest.raises(InputError, match="question 10 has no annotation"):
         load_questions(spec)

@@ -150,7 +150,7 @@ def _parse(place: str, value: Any) -> Association:
     if "paragraphs" in value and ("clauses" in value or "details" in value):
         raise InputError(f"association {place}: give either paragraphs, or clauses and details, not both")
     lists = {key: _texts(place, key, value[key]) for key in _LISTS if key in value}
-    for key in ("name", "kind", "about"):
+    for key in ("name", "kind", "about", "entity"):
         if not isinstance(value.get(key, ""), str) or (key == "name" and not value[key].strip()):
             raise InputError(f"association {place}: {key} must be a text")
     entity = value.get("entity", "country")

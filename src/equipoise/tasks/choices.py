@@ -104,7 +104,9 @@ class Choices(Task):
             for wording in wordings:
                 turn = wording if seed is None else seed
                 pair = shown[(number + (turn or 0)) % len(shown)] if shown else None
-                found += self._about(category, concept, pair, turn or 0, wording)
+                # In half of the concepts either value comes first, and so it does for each of two pairs in turn.
+                first = (number // 2 + (turn or 0)) % 2
+                found += self._about(category, concept, pair, first, turn or 0, wording)
         return found
 
     def split(self, seed: int, limit: int | None = None) -> Split:
@@ -129,9 +131,10 @@ class Choices(Task):
         return make_split(self.name, sets, seed=seed, limit=limit)
 
     def _about(
-        self, category: str, concept: str, pair: Twins | None, turn: int, wording: int | None
+        self, category: str, concept: str, pair: Twins | None, first: int, turn: int, wording: int | None
     ) -> Iterator[Item]:
-        both = self.values if turn % 2 == 0 else self.values[::-1]
+        """``first`` is the place of the value that the input of both images begins with."""
+        both = self.values[::-1] if first else self.values
         inputs: list[tuple[str, Modality, str, tuple[Picture, ...]]] = [("none", "text", "", ())]
         for value in self.values:
             named = self.prompts.named.format(value=_in_words(value))

@@ -191,7 +191,7 @@ def _json_lines(name: str, file: Path, read: Callable[[Any], T]) -> list[T]:
 def _arc(row: Any) -> tuple[str, list[str], int]:
     stem, choices = row["question"]["stem"], row["question"]["choices"]
     labels = [choice["label"] for choice in choices]
-    return stem, [choice["text"] for choice in choices], labels.index(row["answerKey"])
+    return stem.strip(), [choice["text"].strip() for choice in choices], labels.index(row["answerKey"])
 
 
 def _piqa(row: Any) -> tuple[str, str, str]:

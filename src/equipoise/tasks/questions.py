@@ -104,16 +104,17 @@ def load_questions(spec: str) -> tuple[str, list[OpenQuestion] | list[Item]]:
 
 def _vqa(folder: Path) -> Iterator[OpenQuestion]:
     asked = _json(folder, "*questions.json", "questions")
-    answered = {_key(one): one for one in _json(folder, "*annotations.json", "annotations")}
+    answered = {_id(folder, one): one for one in _json(folder, "*annotations.json", "annotations")}
     pattern = re.compile(r"_?0*(\d+)\.(?:jpg|jpeg|png)$", re.IGNORECASE)
     images = {int(m[1]): path for path in sorted(folder.rglob("*")) if (m := pattern.search(path.name))}
     unseen = 0
     for one in asked:
-        known = answered.get(_key(one))
-        place = f"{folder}: question {_key(one)}"
+        number, shown_in = _id(folder, one), _id(folder, one, "image_id")
+        known = answered.get(number)
+        place = f"{folder}: question {number}"
         if known is None:
             raise InputError(f"{place} has no annotation: give questions and annotations of one split")
-        if one.get("image_id") not in images:
+        if shown_in not in images:
             unseen += 1
             continue
         try:
@@ -123,15 +124,21 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
             raise InputError(f"{place}: {error} is missing: these must be VQAv2's files") from None
         if not humans:
             raise InputError(f"{place} has no answers")
-        shown = pictures([images[one["image_id"]]])
+        shown = pictures([images[shown_in]])
         prompt = ({"role": "user", "content": text},)
-        yield OpenQuestion(str(_key(one)), prompt, str(one["image_id"]), {"humans": list(humans)}, shown)
+        yield OpenQuestion(str(number), prompt, str(shown_in), {"humans": list(humans)}, shown)
     if unseen < len(asked):
         tell_left_out("vqa: questions", unseen, len(asked), "their images are not there")
 
 
-def _key(one: Any) -> Any:
-    return one.get("question_id") if isinstance(one, dict) else None
+def _id(folder: Path, one: Any, key: str = "question_id") -> int:
+    found = one.get(key) if isinstance(one, dict) else None
+    try:
+        return int(found)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"{folder}: the {key} of a question or annotation is {found!r}, no number: these must be VQAv2's files"
+        ) from None
 
 
 def _json(folder: Path, pattern: str, key: str) -> Sequence[Mapping[str, Any]]:
@@ -182,8 +189,8 @@ def _subject(given: Path, file: Path) -> str:
 def _choice(file: Path, row: Mapping[str, Any], subject: str) -> Item:
     place = f"{file}: {row.get('id')}"
     try:
-        options = (
-            ast.literal_eval(row["options"]) if isinstance(row["options"], str) else list(row["options"])
+        options = list(
+            ast.literal_eval(row["options"]) if isinstance(row["options"], str) else row["options"]
         )
         letter = row["answer"]
         question = str(row["question"])
