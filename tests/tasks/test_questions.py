@@ -110,7 +110,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
     before = asked.read_text()
     for old, new in (('"question_id": 10', '"id": 10'), ('"image_id": 1', '"image_id": {}')):
         asked.write_text(before.replace(old, new, 1))
-        with pytest.raises(InputError, match="_id of a question or annotation is .*, no number"):
+        with pytest.raises(InputError, match=r"_id of a question or annotation is .*, no number"):
             load_questions(spec)
     asked.write_text(before)
     (tmp_path / "vqa" / "v2_mscoco_val2014_annotations.json").write_text('{"annotations": []}')

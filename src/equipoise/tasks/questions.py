@@ -132,7 +132,7 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
 
 
 def _id(folder: Path, one: Any, key: str = "question_id") -> int:
-    found = one.get(key) if isinstance(one, dict) else None
+    found: Any = one.get(key) if isinstance(one, dict) else None
     try:
         return int(found)
     except (TypeError, ValueError, OverflowError):
