@@ -172,5 +172,7 @@ def test_crows_pairs_joins_pairs_that_share_a_sentence(tmp_path: Path) -> None:
     group = {one.text: one.group for one in found}
     assert group["Less 3."] == group["More 3."] == group["Less 7."] == group["More 7b."]
     assert len(set(group.values())) == 20
+    numbered = write(tmp_path / "hub.csv", [{**row, "bias_type": "8"} for row in rows[:-1]])
+    assert categories_of(load_statements(f"crows_pairs:{numbered}")) == ("age",)
     with pytest.raises(InputError, match="no column 'sent_more'"):
         load_statements(f"crows_pairs:{write(tmp_path / 'x.csv', ROWS)}")

@@ -50,10 +50,7 @@ class CrowsPairs(ClosedSuite):
                 raise InputError(
                     f"crows-pairs: {file}, line {line}: there is an empty field: take the row out"
                 )
-            if kind.isdecimal():
-                if int(kind) >= len(_KINDS):
-                    raise InputError(f"crows-pairs: {file}, line {line}: unknown bias_type {kind}: {remedy}")
-                kind = _KINDS[int(kind)]
+            kind = bias_type(kind, f"crows-pairs: {file}, line {line}")
             if more != less:
                 pairs.append((more, less, kind))
         clusters = joined([(more, less) for more, less, _ in pairs])
@@ -89,6 +86,17 @@ class CrowsPairs(ClosedSuite):
             per_token = mean_of("per_token", share=False)
             found[f"stereotype_score_per_token{suffix}"] = Reading(per_token, own, axis, 0.5)
         return found
+
+
+def bias_type(kind: str, place: str) -> str:
+    """The name of a ``bias_type``, which the hub's copy numbers. Raises :class:`InputError` for an unknown number."""
+    if not kind.isdecimal():
+        return kind
+    if int(kind) >= len(_KINDS):
+        raise InputError(
+            f"{place}: unknown bias_type {kind}: give CrowS-Pairs' own crows_pairs_anonymized.csv"
+        )
+    return _KINDS[int(kind)]
 
 
 def joined(keys: Sequence[Sequence[str]]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import InputError
 from ..files import read_text, table_rows
+from .crows_pairs import bias_type
 
 Label = Literal["biased", "neutral"]
 BUILT_IN = "builtin"
@@ -183,7 +184,7 @@ def _crows_pairs(path: str) -> tuple[Statement, ...]:
         if not more or not less or not category:
             raise InputError(f"{place}: a sentence or its bias_type is empty: take the row out")
         if more != less:
-            pairs.append((more, less, category))
+            pairs.append((more, less, bias_type(category, place)))
     owner: dict[tuple[str, str], int] = {}
     joined = list(range(len(pairs)))
 
