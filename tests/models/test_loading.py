@@ -225,7 +225,10 @@ def test_an_encoder_decoder(tmp_path: Path) -> None:
     config = transformers.T5Config(
         vocab_size=384, d_model=HIDDEN, d_kv=12, d_ff=80, num_layers=1, num_heads=4
     )
-    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    model = transformers.T5ForConditionalGeneration(config)
+    with pytest.raises(InputError, match=r"T5ForConditionalGeneration is an encoder-decoder \(t5\)"):
+        load(model, tokenizer=tiny_tokenizer())
+    model.save_pretrained(tmp_path)
     message = refused(tmp_path)
     assert "encoder-decoder (t5)" in message and "causal language models" in message
 

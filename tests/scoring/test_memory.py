@@ -134,9 +134,10 @@ def test_keys_and_values_can_do_everything(name: str) -> None:
     assert memory(model(name)) == Memory(steps=True, repeats=True, pads=True)
 
 
-def test_padding_that_would_count_as_positions_is_not_used() -> None:
+@pytest.mark.parametrize("name", ["Bart", "Whisper"])
+def test_padding_that_would_count_as_positions_is_not_used(name: str) -> None:
     """BART's positions are columns, whatever the mask says: only prompts of one length may be a batch."""
-    loaded = plain("Bart", **_DECODER)
+    loaded = plain(name, **_DECODER, max_target_positions=64)
     assert memory(loaded) == Memory(steps=True, repeats=True, pads=False)
     together = generate(loaded, list(ENDS), max_new_tokens=6)
     assert together == [generate(loaded, [end], max_new_tokens=6)[0] for end in ENDS]

@@ -270,7 +270,7 @@ def _factor(states: Sequence[Tensor], head: nn.Module) -> float | None:
         return None
     given, taken = (state.double() for state in states)
     factor = float((given * taken).sum() / given.square().sum())
-    return factor if agree(taken, factor * given) else None
+    return factor if agree(states[1], factor * given) else None
 
 
 def _streams(output: Any) -> int:

@@ -105,6 +105,7 @@ def _wrap(
         )
     if not hasattr(model, "get_output_embeddings") or not hasattr(model, "config"):
         raise InputError(f"{kind} is no Hugging Face model; {_SUPPORTED}")
+    _refuse_encoder_decoder(model.config, kind)
     if hasattr(model, "peft_config"):
         raise InputError(
             f"the {kind} has adapters: merge them into its weights first (model.merge_and_unload())"
@@ -206,8 +207,7 @@ def _check(config: PretrainedConfig, name: str) -> bool:
     modeling_auto = transformers.models.auto.modeling_auto
     images = set(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.values())
     text = set(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    if getattr(config, "is_encoder_decoder", False):
-        raise InputError(f"{name} is an encoder-decoder ({config.model_type}); {_SUPPORTED}")
+    _refuse_encoder_decoder(config, name)
     if classes & images:
         return True
     if classes and not classes & text and not hasattr(config, "auto_map"):
@@ -215,6 +215,11 @@ def _check(config: PretrainedConfig, name: str) -> bool:
             f"{name} is a {' and '.join(sorted(classes))}, not a language model with its head; {_SUPPORTED}"
         )
     return False
+
+
+def _refuse_encoder_decoder(config: Any, name: str) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(f"{name} is an encoder-decoder ({config.model_type}); {_SUPPORTED}")
 
 
 def _refuse_incomplete(name: str, report: Any) -> None:

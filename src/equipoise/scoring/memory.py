@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ..models import LoadedModel, hidden_of, ordinary_tokens, token_device, undisturbed
+from ..models import LoadedModel, hidden_of, ordinary_tokens, speaker, token_device, undisturbed
 
 _ROWS, _BEFORE, _AFTER, _PADDING = 2, 9, 4, 3
 
@@ -78,7 +78,9 @@ def _tried(loaded: LoadedModel) -> Memory:
         columns = whole.shape[1] + _PADDING
         mask = (torch.arange(columns, device=device) >= _PADDING).long().expand(_ROWS, -1)
         given: dict[str, Any] = {"attention_mask": mask}
-        if "position_ids" in inspect.signature(loaded.anatomy.backbone.forward).parameters:
+        # Transformers' generate gives them to a whole model that takes them (Whisper's has a decoder that does).
+        forwards = (speaker(loaded.model).forward, loaded.anatomy.backbone.forward)
+        if all("position_ids" in inspect.signature(forward).parameters for forward in forwards):
             given["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
         with suppress(Exception):
             ids = torch.nn.functional.pad(whole, (_PADDING, 0), value=loaded.tokenizer.pad_token_id or 0)
