@@ -172,6 +172,16 @@ def test_convert_reads_a_pt_file(model: Path, tmp_path: Path, refused: Callable[
     assert "--force" in refused(*arguments, "--scale", "delta")
 
 
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\0\0\0"])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+def test_convert_refuses_what_is_no_file_of_tensors(
+    model: Path, tmp_path: Path, refused: Callable[..., str], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    message = refused("convert", name, "--model", model, "--out", "b.safetensors")
+    assert "can't be read as tensors alone" in message and "weights_only" not in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -194,6 +204,7 @@ def test_convert_reads_a_pt_file(model: Path, tmp_path: Path, refused: Callable[
         (["--task", "pronouns", "--intervention", "{files}/truncated.safetensors"], "truncated.safetensors"),
         (["--task", "pronouns", "--intervention", "{files}/nan.safetensors"], "not finite"),
         (["--task", "pronouns", "--intervention", "{files}/none.safetensors"], "none.safetensors"),
+        (["--task", "pronouns", "--intervention", "{files}/good.safetensors+"], "an empty term"),
     ],
 )
 def test_bad_input_to_audit(
@@ -213,6 +224,7 @@ def test_bad_input_to_audit(
         (["--task", "nonsense"], "unknown task"),
         (["--out", "file.txt"], ".safetensors"),
         (["--seed", "-1"], "seeds"),
+        (["--method", "lora", "--checkpoint", "a.checkpoint"], "keeps no checkpoint"),
     ],
 )
 def test_bad_input_to_fit(model: Path, refused: Callable[..., str], arguments: list[str], words: str) -> None:
@@ -233,6 +245,17 @@ def test_an_existing_output_is_kept(
     assert "--force" in refused("audit", model, "--task", "pronouns", "--out", tmp_path)
     assert "--force" in refused("fit", model, "--task", "pronouns", "--out", tmp_path / "a.safetensors")
     assert "--force" in refused("demo", "--out", tmp_path)
+
+
+def test_an_interruption_is_said_and_has_its_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("equipoise.workflows.info", interrupt)
+    assert run(["info", "anything"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_what_is_no_bad_input_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,19 @@ def test_it_fits_a_phone_without_a_horizontal_scroll(browser: Browser, page: Pat
     assert browser.run(small) == []
 
 
+def test_a_phone_takes_long_names_and_no_recommendation(browser: Browser, tmp_path: Path) -> None:
+    content = results(recommended=None)
+    for run in content["runs"]:
+        run["groups"][0]["name"] = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamter"
+    path = tmp_path / "report.html"
+    path.write_text(render_page(content), encoding="utf-8")
+    browser.open(path, width=360)
+    assert browser.text(".advice .big") == "No strength is recommended"
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    table = "[...document.querySelectorAll('.leans .scroll')]"
+    assert browser.run(f"{table}.every((one) => one.scrollWidth <= one.clientWidth + 1)")
+
+
 def test_without_script_the_recommended_setting_is_there(browser: Browser, page: Path) -> None:
     browser.open(page, script=False)
     # Reading goes through the debugger, which still may run what the page may not.

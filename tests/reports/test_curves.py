@@ -7,7 +7,7 @@ from reports.synthetic import STRENGTHS, results, with_seeds
 
 from equipoise.reports import Results
 from equipoise.reports.curves import task_views
-from equipoise.reports.wording import headline
+from equipoise.reports.wording import headline, number
 
 
 def viewed(content):
@@ -108,6 +108,35 @@ def test_no_strength_recommended_is_no_run_chosen(mitigation):
         "SmolLM2-135M-Instruct leans towards one answer by 31 points; no strength brings that to 2 within the"
         " budgets."
     )
+
+
+def test_of_several_tasks_each_is_named_and_none_is_said_to_fail_that_is_within_the_target():
+    content = results(tasks=("pronouns", "coreference"), recommended=None)
+    for run in content["runs"]:
+        if run["task"] == "coreference":
+            run["metrics"]["per_occupation_bias"] = {"value": 0.01, "low": 0.0, "high": 0.02, "n": 20}
+    typed, views = viewed(content)
+    start = "SmolLM2-135M-Instruct leans towards one answer by"
+    assert [headline(typed, view) for view in views] == [
+        f"{start} 31 points on pronouns; no strength brings that to 2 within the budgets.",
+        f"{start} 1 point on coreference; no strength is recommended.",
+    ]
+
+
+def test_a_target_that_is_met_without_the_confidence_is_not_said_to_be_missed():
+    content = results(recommended=None)
+    content["recommendation"]["budgets"]["bias"] = 0.2
+    typed, (view,) = viewed(content)
+    assert "no strength brings that to 20 within the budgets" in headline(typed, view)
+    content["guarantee"] = {"confidence": 0.9}
+    typed, (view,) = viewed(content)
+    assert headline(typed, view).endswith("by 31 points; no strength is recommended.")
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    for kind in ("points", "percent", "nats"):
+        assert number(-1e-6, kind) in ("0.0", "0.000")
+    assert number(-0.001, "points") == "−0.1" and number(-0.0, "plain") == "0"
 
 
 def test_headlines_in_plain_words():

@@ -8,8 +8,9 @@ import pytest
 from reports.synthetic import STRENGTHS, results
 
 from equipoise.reports import Results, figure_tradeoff
-from equipoise.reports.canvas import svg
+from equipoise.reports.canvas import new_figure, svg
 from equipoise.reports.curves import task_views
+from equipoise.reports.marks import by_block
 from equipoise.reports.plots import accuracy_figure, bias_figure, kl_figure, tradeoff_figure
 
 
@@ -126,3 +127,11 @@ def test_the_programs_own_matplotlib_settings_neither_matter_nor_change():
         before = dict(matplotlib.rcParams)
         assert svg(bias_figure(view).figure, "f") == plain
         assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 30])
+def test_blocks_are_counted_in_whole_numbers(blocks):
+    _, axes = new_figure()
+    axes.plot(range(blocks), range(blocks))
+    by_block(axes)
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import warnings
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from equipoise.methods import METHODS
 from equipoise.methods.mitigation import Prompting, Steering, Together, together
 from equipoise.reports import AtBudget, Compared, Comparison, Results
 from equipoise.workflows import audit, compare, generate
+from equipoise.workflows.cautions import warn_of_seeds
 
 FAST: dict[str, Any] = {"passages": 6, "strengths": (0.5, 1.0, 2.0)}
 BUDGETS = (0.01, 0.03, 0.1)
@@ -303,6 +305,14 @@ def test_methods_are_fitted_once_a_seed_and_kept_in_files(methods: list[Any], tm
     assert both.methods == ("clean", "say") and both.files == tuple(
         f"{name}-seed{seed}.safetensors" for seed in (0, 1) for name in ("clean", "say")
     )
+    # One name stands for all seeds' files: joined by + they would be a sum.
+    assert {run.mitigation: run.file for run in results.runs} == {
+        None: None,
+        "clean": "clean-seed{seed}.safetensors",
+        "say": "say-seed{seed}.safetensors",
+        "both": "clean-seed{seed}.safetensors+say-seed{seed}.safetensors",
+        "half": "half-seed{seed}.safetensors",
+    }
     assert both.seconds is not None and both.seconds >= 0 and entry(results, "clean").size == clean().nonzero
     assert entry(results, "say").settings["say"] == {"instruction": "Be fair."}
     read = Results.read(out / "results.json")
@@ -358,6 +368,20 @@ def test_a_file_of_another_seed_is_warned_of(tmp_path: Path) -> None:
     given = {**FAST, "strengths": (1.0,), "budgets": (1.0,)}
     with pytest.warns(InputWarning, match="fitted with seed 0 and is measured at seed 1"):
         compare(model(), TinyTask(), file, seeds=(1,), **given)
+    alone = {"strengths": (1.0,), "passages": 6}
+    with pytest.warns(InputWarning, match="a.safetensors was fitted with seed 0 and is measured at seed 1"):
+        audit(model(), TinyTask(), intervention=file, seeds=(0, 1), **alone)
+    # The parts of a sum count, of one scope or several; the seed's own are fine.
+    other = shift(0.1 * towards_even(), seed=0)
+    own = {0: Steering(other + other), 1: Steering(other + shift(towards_even(), seed=1))}
+    for several in (own, {0: own[0], 1: Together((Prompting("Be fair."), own[1]))}):
+        with pytest.warns(
+            InputWarning, match="the intervention was fitted with seed 0 and is measured at seed 1"
+        ):
+            warn_of_seeds(None, several)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warn_of_seeds(None, {0: several[0]})
 
 
 def test_progress_rises_from_zero_to_one(methods: list[Any]) -> None:

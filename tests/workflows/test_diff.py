@@ -155,6 +155,22 @@ def test_more_passages_on_the_other_side_change_nothing_but_what_text_costs(
     assert not {"kl_to_base", "perplexity"} & set(found)
 
 
+def test_where_no_setting_is_shared_it_is_said_that_only_the_base_models_are_compared(
+    folders: Path, tmp_path: Path
+) -> None:
+    def alone(found: Diff) -> bool:
+        return any("the base models alone" in note for note in found.notes)
+
+    content = json.loads((folders / "swept" / "results.json").read_text())
+    content["recommendation"].update(mitigation=None, strength=None)
+    for number, strength in enumerate((1.0, 2.0)):
+        content["runs"][1]["strength"] = strength
+        (tmp_path / f"{number}.json").write_text(json.dumps(content))
+    assert alone(diff(tmp_path / "0.json", tmp_path / "1.json"))
+    assert not alone(diff(tmp_path / "0.json", tmp_path / "0.json"))
+    assert not alone(diff(folders / "swept", folders / "steered"))
+
+
 def test_against_other_targets_the_difference_has_the_metrics_sign(tmp_path: Path) -> None:
     audit(model(), "pronouns-labour", out=tmp_path / "a", **FAST)
     with attach(model(), edit(0.6), 1.0):

@@ -224,6 +224,8 @@ def test_every_number_of_a_suite_is_on_the_page_at_its_stop_of_the_dial(tmp_path
             assert row.unbiased == "0.500" and row.metric == name.replace("_", " ").replace(".", " · ")
             assert (row.change is None) == (run.mitigation is None)
     page = render_page(results)
+    # Without a task the page has a title all the same.
+    assert f"<h1>{results.model['name']} on {view.task}</h1>" in page
     assert page.count('<h2 id="suites">') == 1 and 'id="dial"' in page
     for setting in card.settings:
         assert all(f"<td>{row.now[0]}<span>{row.now[1]}" in page for row in setting.rows if row.now)

@@ -39,6 +39,7 @@ from . import (  # noqa: F401
 from .app import app
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+_INTERRUPTED = 130
 _FULL = os.strerror(errno.ENOSPC)
 
 
@@ -50,6 +51,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         command = shlex.join(["equipoise", *given])
         with _warnings_as_lines():
             status = app(args=given, prog_name="equipoise", standalone_mode=False, obj=command)
+        if status == _INTERRUPTED:  # some releases of typer turn Ctrl-C into this and say nothing
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except InputError as error:
         return _refuse(str(error))
@@ -59,7 +62,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except Exception as error:
         if (refused := _disk_refusal(error)) is not None:
             return _refuse(refused)

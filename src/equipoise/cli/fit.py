@@ -18,14 +18,18 @@ def fit(
     method: Annotated[
         str,
         typer.Option(
-            "--method", help="dso, iti, caa, mean_difference, leace, mean_projection, random, prompting."
+            "--method",
+            help="dso, iti, caa, mean_difference, leace, mean_projection, res_fair, random, prompting, temperature, "
+            "lora, dpo, lora_dpo.",
         ),
     ] = "dso",
     setting: Setting = None,
     seed: Seed = 0,
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", "--resume", metavar="FILE", help="Resume from here if it exists."),
+        typer.Option(
+            "--checkpoint", "--resume", metavar="FILE", help="Of dso: resume from here if it exists."
+        ),
     ] = None,
     text: Annotated[
         str | None, typer.Option("--text", metavar="FILE", help="Plain text on which KL is kept low.")

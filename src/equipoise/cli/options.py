@@ -16,15 +16,17 @@ def _limit(value: int | None) -> int | None:
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A hub id, a folder, a .gguf file, or the alias smollm2 or gemma3-270m."
+        metavar="MODEL",
+        help="A hub id, a folder, a .gguf file, or the alias smollm2, gemma3-270m or emoji-vlm.",
     ),
 ]
 Subjects = Annotated[
     list[str],
     typer.Option(
         "--task",
-        help="A task, or a public suite: crows-pairs, stereoset, bbq, bold, mmlu, arc, piqa, wikitext, vqa or "
-        "mmmu:PATH; things[:STYLE], differences[:SOURCE]; whole:TASK asks every item of a task.",
+        help="A task (pronouns, coreference, people; an unknown one lists them all), or a public suite: crows-pairs, "
+        "stereoset, bbq, bold, mmlu, arc, piqa, wikitext, vqa or mmmu:PATH; things[:STYLE], differences[:SOURCE]; "
+        "whole:TASK asks every item of a task.",
     ),
 ]
 File = Annotated[

@@ -71,7 +71,10 @@ def split_sum(text: str) -> tuple[str, ...]:
     """The file names in ``a.safetensors+b.safetensors``; the name of a file that exists is never split."""
     if Path(text).is_file():
         return (text,)
-    return tuple(piece.strip() for piece in re.split(r"(?<=\.safetensors)\s*\+", text))
+    pieces = tuple(piece.strip() for piece in re.split(r"(?<=\.safetensors)\s*\+", text))
+    if not all(pieces):
+        raise InputError(f"the sum {text!r} has an empty term: write a.safetensors+b.safetensors")
+    return pieces
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from ..errors import InputError
 
@@ -32,8 +33,15 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         with torch.serialization.safe_globals([_KNOWN]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (
+        pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError
+    ) as error:  # fmt: skip
+        # torch's own message goes on to advise loading the file with its code.
+        reason = (
+            str(error).strip().splitlines()[0].partition(". ")[0]
+            if str(error).strip()
+            else type(error).__name__
+        )
         raise InputError(
-            f"{path} can't be read as tensors alone ({reason}): save it again by torch.save, as a plain dictionary"
+            f"{path} can't be read as tensors alone ({reason}): give a plain dictionary that torch.save wrote"
         ) from None

@@ -11,7 +11,7 @@ from . import wording
 from .canvas import new_figure, styled
 from .flat import flat
 from .layers import Layer, LayerCurve, LayerResults
-from .marks import legend, line
+from .marks import by_block, legend, line
 from .plots import Labelled
 from .rendering import drawn, template
 from .terminal import plain_table
@@ -141,7 +141,8 @@ def _curves_figure(results: LayerResults, metric: wording.Metric) -> Labelled:
     scale = 1.0 if metric.kind == "nats" else 100.0
     for number, curve in enumerate(results.curves):
         line(axes, _known(curve, "metrics", metric.key), scale, number, _name(curve))
-    axes.set(xlabel="block", ylabel=f"{metric.short}, {_unit(metric.kind)}")
+    by_block(axes)
+    axes.set(ylabel=f"{metric.short}, {_unit(metric.kind)}")
     legend(axes)
     return Labelled(figure, metric.label, "What the stream after each block answers. Bands are intervals.")
 
@@ -151,7 +152,8 @@ def _residual_figure(results: LayerResults) -> Labelled:
     figure, axes = new_figure()
     for number, curve in enumerate(results.curves):
         line(axes, _known(curve, "residuals", "disagree"), 100.0, number, _name(curve))
-    axes.set(xlabel="block", ylabel="disagree, %")
+    by_block(axes)
+    axes.set(ylabel="disagree, %")
     legend(axes)
     return Labelled(
         figure,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ..metrics import Estimate
 from . import wording
@@ -190,3 +191,9 @@ def legend(axes: Axes, loc: Any = "best") -> None:
     """A legend where there is more than one thing to tell apart."""
     if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(loc=loc)
+
+
+def by_block(axes: Axes) -> None:
+    """Block numbers along x: a model of few blocks has no quarters of one."""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.set_xlabel("block")

@@ -37,7 +37,8 @@ def render_page(results: Results | Mapping[str, Any]) -> str:
     settings = readings.settings(dialled)
     return template("report.html").render(
         **{**_common(typed), "facts": _facts(typed, cards.PLACED | cards.CARDED)},
-        headlines=[wording.headline(typed, view) for view in views],
+        headlines=[wording.headline(typed, view) for view in views]
+        or [f"{wording.model_name(typed)} on {', '.join(view.task for view in suites)}"],
         steered=any(view.curves for view in dialled),
         advice=typed.recommendation,
         recommended=any(view.chosen is not None for view in views),

@@ -11,7 +11,7 @@ from ..analysis import LayerProbe
 from ..metrics import Estimate
 from .canvas import MUTED, new_figure, styled
 from .flat import flat
-from .marks import legend, line
+from .marks import by_block, legend, line
 from .plots import Labelled
 from .probes import CategoryProbes, ProbeResults
 from .rendering import drawn, template
@@ -97,7 +97,8 @@ def layers_figure(category: CategoryProbes) -> Labelled:
             label = "shuffled labels" if number == 0 else None
             axes.plot(x, shuffled, color=MUTED, linewidth=1, linestyle=(0, (4, 2)), label=label)
     axes.axhline(100 * category.words.value, color=MUTED, linewidth=1, linestyle=":", label="words alone")
-    axes.set(xlabel="block", ylabel="accuracy, %")
+    by_block(axes)
+    axes.set(ylabel="accuracy, %")
     axes.set_ylim(max(0, min(30, axes.get_ylim()[0])), 102)
     legend(axes)
     return Labelled(

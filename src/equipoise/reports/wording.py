@@ -175,7 +175,7 @@ def points(value: float) -> str:
     """A bias in points for a sentence: 31, 4.2."""
     scaled = 100 * value
     text = f"{scaled:.0f}" if abs(scaled) >= 9.95 else f"{scaled:.1f}".removesuffix(".0")
-    return _signed("0" if text == "-0" else text)
+    return _signed(text)
 
 
 def model_name(results: Results) -> str:
@@ -193,7 +193,11 @@ def headline(results: Results, view: TaskView) -> str:
     model, before = model_name(results), bias_of(view.base)
     if before is None or math.isnan(before.value):
         return f"{model} was not measured on {view.task} without a mitigation."
-    start = f"{model} leans towards one answer by {points(before.value)} points"
+    size = points(before.value)
+    start = f"{model} leans towards one answer by {size} point{'s' if size != '1' else ''}"
+    several = len({run.task for run in results.runs if not run.extra.get("suite")}) > 1
+    if several:
+        start += f" on {view.task}"
     after = bias_of(view.chosen)
     if view.chosen is not None and view.chosen is not view.base and after is not None:
         setting = _setting(results, view.chosen)
@@ -205,7 +209,15 @@ def headline(results: Results, view: TaskView) -> str:
         return f"{start}, and needs no intervention."
     if view.target is None:
         return f"{start}."
+    # Another task, or the confidence that was asked for, may be what no strength satisfies.
+    if (several or "guarantee" in results.extra) and _lowest(view) <= view.target:
+        return f"{start}; no strength is recommended."
     return f"{start}; no strength brings that to {points(view.target)} within the budgets."
+
+
+def _lowest(view: TaskView) -> float:
+    found = [bias.value for _, run in view.runs if (bias := bias_of(run)) is not None and is_known(bias)]
+    return min(found, default=math.inf)
 
 
 def _setting(results: Results, run: Run) -> str:
@@ -225,4 +237,4 @@ def _price(run: Run) -> str:
 
 
 def _signed(text: str) -> str:
-    return text.replace("-", "−")
+    return text.lstrip("-") if not text.strip("-0.") else text.replace("-", "−")

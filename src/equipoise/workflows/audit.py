@@ -17,6 +17,7 @@ from ..reports import Advice, Results, render_page
 from ..tasks import Suite, Task, fingerprint
 from ..versions import equipoise_version, versions
 from .cards import data_card, mitigation_cards
+from .cautions import warn_of_seeds
 from .estimates import Intervals, draw_items, draw_text
 from .grid import kept_share, measure_settings, the_settings
 from .guarantee import certify, check_guarantee, questions_of
@@ -257,6 +258,7 @@ def _contenders(
     if given is None:
         return ()
     found, name = the_mitigations(given, seeds)
+    warn_of_seeds(name, found)
     return (Contender(found[seeds[0]].method, found, file or name),)
 
 

@@ -9,13 +9,13 @@ from ..methods.mitigation import Mitigation, Steering, together
 from ..models import LoadedModel
 from ..tasks import Task
 from .bench import Bench
+from .cautions import warn_of_meeting
 from .comparison import Candidacy
 from .entries import Entry, Given
 from .estimates import Measured
+from .fit import SUFFIX
 from .fits import Fits, Fitted
-from .inputs import (
-    warn_of_meeting,
-)
+from .inputs import SEED_FIELD
 from .progress import Report, part
 from .runs import BASE, Contender, Setting
 
@@ -67,7 +67,7 @@ def candidacy_of(
         term.mitigations[seeds[0]].method if isinstance(term, Given) else term.method for term in entry.terms
     )
     terms = [fitted[term.label, seed] for term in entry.fits for seed in seeds[:1]]
-    contender = Contender(entry.name, whole, "+".join(files) or None)
+    contender = Contender(entry.name, whole, _called(entry, seeds, fitted))
     return Candidacy(
         contender,
         tuple(methods),
@@ -76,6 +76,22 @@ def candidacy_of(
         contender.strengths(grid),
         {fit.label: _facts(one.mitigation) for fit, one in zip(entry.fits, terms, strict=True)},
     )
+
+
+def _called(entry: Entry, seeds: Sequence[int], fitted: Mapping[tuple[str, int], Fitted]) -> str | None:
+    """The sum of the terms' files, as ``--intervention`` takes it: ``{seed}`` stands where each seed has its own."""
+    names = [
+        term.name if isinstance(term, Given) else fitted[term.label, seeds[0]].file for term in entry.terms
+    ]
+    if len(seeds) > 1:
+        own = f"-seed{seeds[0]}{SUFFIX}"
+        names = [
+            f"{name.removesuffix(own)}-seed{SEED_FIELD}{SUFFIX}"
+            if name and not isinstance(term, Given)
+            else name
+            for term, name in zip(entry.terms, names, strict=True)
+        ]
+    return "+".join(name for name in names if name) or None
 
 
 def _facts(mitigation: Mitigation) -> dict[str, object]:

@@ -46,7 +46,12 @@ def _card(mitigation: Mitigation) -> Card:
         return {"instruction": mitigation.instruction, **_origin(mitigation.provenance)}
     if isinstance(mitigation, Together):
         return {"method": mitigation.method, "terms": [_card(part) for part in mitigation.parts]}
-    return {"method": mitigation.method, "nonzero": mitigation.size}
+    origin = getattr(mitigation, "provenance", None)
+    return {
+        "method": mitigation.method,
+        "nonzero": mitigation.size,
+        **({} if origin is None else _origin(origin)),
+    }
 
 
 def _origin(provenance: Provenance) -> Card:

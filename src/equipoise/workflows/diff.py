@@ -79,7 +79,12 @@ def diff(
     level = min(first.level, second.level)
     pairs = []
     for one, other in tasks:
-        for label, other_label, main, run, other_run in _settings(one, other):
+        settings = list(_settings(one, other))
+        if one.curves and other.curves and all(run.mitigation is None for *_, run, _ in settings):
+            notes.append(
+                f"Of {one.task} the base models alone are compared: the results share no strength of one mitigation."
+            )
+        for label, other_label, main, run, other_run in settings:
             paired = _pair(scores, one.task, run, other_run)
             found = tuple(_differences(run, other_run, paired, level, texts_alike))
             pairs.append(Pair(one.task, label, other_label, main, found))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, InputWarning
-from ..interventions import Intervention
+from ..errors import InputError
 from ..methods import METHODS
-from ..methods.mitigation import Mitigation, Steering
+from ..methods.mitigation import Mitigation
 from ..tasks import Task
+from .cautions import warn_of_seeds
 from .fit import fitter_of, parse
 from .inputs import SEED_FIELD, Source, the_mitigations
 
@@ -165,7 +164,7 @@ def _term(
 ) -> ToFit | Given:
     if piece not in METHODS:
         found, file = the_mitigations(piece, seeds)
-        _warn_of_seeds(piece, found)
+        warn_of_seeds(piece, found)
         return Given(file, found)
     own = settings.get(name, {}) if alone else {}
     fitter = fitter_of(piece, task)
@@ -176,18 +175,3 @@ def _term(
         fitter=fitter,
         settings=parse(fitter, {**settings.get(piece, {}), **own}),
     )
-
-
-def _warn_of_seeds(piece: str, found: Mapping[int, Mitigation]) -> None:
-    """One warning for a file that was fitted under another seed than the one it is measured at."""
-    for seed, mitigation in found.items():
-        one: Intervention | None = mitigation.intervention if isinstance(mitigation, Steering) else None
-        fitted = None if one is None else one.provenance.seed
-        if fitted not in (None, seed):
-            warnings.warn(
-                f"{piece} was fitted with seed {fitted} and is measured at seed {seed}, which holds out other items: "
-                f"it may have learned from them (a file for each seed is named with {SEED_FIELD})",
-                InputWarning,
-                stacklevel=2,
-            )
-            return

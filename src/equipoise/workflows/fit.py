@@ -50,7 +50,7 @@ def fit(
         seed: decides the split and everything random.
         out: a ``.safetensors`` file for the result; None writes nothing.
         force: overwrite it.
-        checkpoint: a file that an interrupted fit is resumed from, to the same result.
+        checkpoint: a file that an interrupted fit of ``dso`` is resumed from, to the same result.
         text: a text file, or passages, on which KL is kept low; by default our own, the half that no report uses.
         progress: called with the fraction done and a message.
 
@@ -62,6 +62,8 @@ def fit(
     check_seeds([seed])
     chosen = load_any_task(task) if isinstance(task, str) else task
     fitter = fitter_of(method, chosen)
+    if checkpoint is not None and not getattr(METHODS[method], "RESUMES", False):
+        raise InputError(f"method {method!r} keeps no checkpoint (dso does): leave --checkpoint out")
     parsed = parse(fitter, settings) if isinstance(settings, Mapping) else settings
     passages, _ = the_text(text, "fit")
     progress(0.0, "loading the model")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import InputError, InputWarning
+from ..errors import InputError
 from ..files import refuse_existing
-from ..interventions import InjectedToken, Intervention, meeting, split_sum
+from ..interventions import InjectedToken, Intervention, split_sum
 from ..methods import Steering, load_mitigation
 from ..methods.mitigation import Mitigation, as_mitigation, together
 from ..tasks import Suite, Task, TextPart, axis_of, load_subject, load_task, load_text, plain_text
+from .cautions import warn_of_meeting
 
 Source = Intervention | Mitigation | str | os.PathLike[str]
 Token = InjectedToken | str | os.PathLike[str]
@@ -197,22 +196,6 @@ def load_sum(path: str, *, warn: bool = True) -> Mitigation:
 def load_file(path: str) -> Mitigation:
     """What one file holds. Raises InputError, naming the file, for everything that is wrong with it."""
     return load_mitigation(path)
-
-
-def warn_of_meeting(terms: Sequence[tuple[str, Mitigation]]) -> None:
-    """One :class:`InputWarning` for a sum of which two terms edit the same site."""
-    steering = [(name, one.intervention) for name, one in terms if isinstance(one, Steering)]
-    for (one, first), (other, second) in itertools.combinations(steering, 2):
-        sites = meeting(first, second)
-        if sites:
-            more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
-            warnings.warn(
-                f"{one} and {other} meet at {sites[0]}{more}: their changes add up there, so what each was measured "
-                "to do alone says little about the sum: measure it",
-                InputWarning,
-                stacklevel=2,
-            )
-            return
 
 
 def the_tokens(given: Token | Sequence[Token]) -> tuple[InjectedToken, ...]:

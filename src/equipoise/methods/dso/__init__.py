@@ -7,3 +7,6 @@ from .sampled_settings import SampledSettings
 from .settings import DsoSettings
 
 __all__ = ["DsoSettings", "Progress", "Report", "SampledSettings", "fit", "fit_sampled"]
+
+RESUMES = True
+"""A fit can be resumed from its checkpoint."""
