@@ -1,5 +1,6 @@
 """The commands export and serve: bad input is one line and status 2, before a model is loaded."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,21 @@ def test_serve_refuses_in_one_line(file: Path, capsys: pytest.CaptureFixture[str
         (["--strength", "-1"], "strength -1.0 must be"),
         (["--max-rows", "0"], "--max-rows 0"),
         (["--timeout", "0"], "--timeout 0"),
+        (["--port", "65536"], "from 0 to 65535"),
+        (["--host", "no host"], "can't listen at no host"),
     ):
         assert run(["serve", "no-such-folder/", *options]) == 2
         message = capsys.readouterr().err
         assert words in message and message.count("\n") == 1
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert run(["serve", "no-such-folder/", "--port", str(port)]) == 2
+    message = capsys.readouterr().err
+    assert f"can't listen at 127.0.0.1, port {port}" in message and message.count("\n") == 1
+    assert (
+        run(["serve", "no-such-folder/", "--port", str(port)]) == 2
+    )  # free again: the model is what is wrong
+    assert "no-such-folder" in capsys.readouterr().err
 
 
 def test_interventions_have_names(file: Path, tmp_path: Path) -> None:

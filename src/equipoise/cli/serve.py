@@ -19,7 +19,7 @@ def serve(
     ] = None,
     strength: Annotated[float, typer.Option("--strength", help="λ where a request says nothing.")] = 1.0,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port")] = 8000,
+    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8000,
     max_rows: Annotated[int, typer.Option("--max-rows", help="Answers written at the same time.")] = 16,
     max_waiting: Annotated[int, typer.Option("--max-waiting", help="Requests that may wait.")] = 256,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Prompt and answer together.")] = 4096,
@@ -36,6 +36,7 @@ def serve(
         raise InputError("serving needs starlette and uvicorn: pip install 'equipoise[serve]'")
     from ..models import load
     from ..serve import Engine, make_app, run_server
+    from ..serve.address import check_address
     from ..workflows.inputs import check_strengths, named_interventions
 
     (default,) = check_strengths([strength])
@@ -49,6 +50,7 @@ def serve(
     if not timeout > 0:
         raise InputError(f"--timeout {timeout:g}: it must be more than 0 seconds")
     found = named_interventions(intervention or [])
+    check_address(host, port)
     loaded = load(model, dtype=dtype, device=device)
     engine = Engine(
         loaded, found, most_rows=max_rows, most_waiting=max_waiting, most_tokens=max_tokens, patience=timeout
