@@ -12,11 +12,14 @@ from tiny import tiny
 from workflows.test_choices import small
 
 from equipoise.errors import InputError
+from equipoise.interventions import Provenance
 from equipoise.methods import Prompting, Temperature, load_mitigation, temperature
 from equipoise.methods.mitigation import together
 from equipoise.methods.temperature import TemperatureSettings, tempered
 from equipoise.scoring import by_outcome, score_options
 from equipoise.workflows import audit, choices
+from equipoise.workflows.cards import mitigation_cards
+from equipoise.workflows.runs import Contender
 
 OUTCOMES = ("fair", "man", "woman", "woman", "fair")
 
@@ -92,3 +95,10 @@ def test_settings_are_checked() -> None:
             TemperatureSettings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="must be above 0"):
         Temperature(-1.0)
+
+
+def test_an_audits_card_says_where_it_came_from() -> None:
+    origin = Provenance("temperature", {"temperature": 2.0}, data="sha256:0", seed=3)
+    (card,) = mitigation_cards([Contender("t", {3: Temperature(2.0, origin)})])
+    assert (card["method"], card["settings"], card["fitted_seed"]) == ("temperature", {"temperature": 2.0}, 3)
+    assert card["fitted_data"] == "sha256:0"
