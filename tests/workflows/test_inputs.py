@@ -69,3 +69,9 @@ def test_outputs_are_checked_and_not_made(tmp_path: Path) -> None:
         free_output(tmp_path / "a.pt", force=False, suffix=".safetensors")
     with pytest.raises(InputError, match="is a folder"):
         free_output(tmp_path, force=True)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="only Linux has /proc")
+def test_a_folder_that_takes_nothing_is_refused_before_any_work() -> None:
+    with pytest.raises(InputError, match="can't write into /proc"):
+        free_outputs("/proc/nothing", ["x"], force=False)

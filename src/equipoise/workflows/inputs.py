@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -266,8 +267,12 @@ def writable(target: Path) -> None:
     parent = target
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise InputError(f"can't write into {parent}: choose another --out")
+    try:
+        # Permissions don't say it all: /proc allows root everything and takes nothing.
+        with tempfile.TemporaryDirectory(dir=parent):
+            pass
+    except OSError as error:
+        raise InputError(f"can't write into {parent} ({error.strerror}): choose another --out") from None
 
 
 def free_output(path: str | os.PathLike[str], *, force: bool, suffix: str | None = None) -> Path:
