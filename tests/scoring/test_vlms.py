@@ -139,7 +139,7 @@ def test_the_images_matter_and_their_order_does(loaded: LoadedModel) -> None:
 
 def test_features_are_computed_once_an_image(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = load(loaded.model, tokenizer=loaded.tokenizer, processor=loaded.processor)
-    asked = questions(fresh)
+    asked = questions(loaded)
     encoded = encode_all(fresh, asked)
     features = image_features(fresh)
     first = score_options(fresh, encoded).logp
