@@ -41,7 +41,8 @@ class Browser:
 
     def __init__(self) -> None:
         assert CHROMIUM is not None
-        self._home = tempfile.TemporaryDirectory()
+        # A browser that was told to end may still write into it.
+        self._home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._write = _pipe()
         self._read, from_browser = _pipe()
 
