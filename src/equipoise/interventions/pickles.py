@@ -21,6 +21,15 @@ class PickledSteeringVector:
 
 
 _KNOWN = (PickledSteeringVector, "steering_vectors.steering_vector.SteeringVector")
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+)
 
 
 def read_pickle(path: str | os.PathLike[str]) -> Any:
@@ -33,15 +42,9 @@ def read_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         with torch.serialization.safe_globals([_KNOWN]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError
-    ) as error:  # fmt: skip
+    except _UNREADABLE as error:
         # torch's own message goes on to advise loading the file with its code.
-        reason = (
-            str(error).strip().splitlines()[0].partition(". ")[0]
-            if str(error).strip()
-            else type(error).__name__
-        )
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise InputError(
             f"{path} can't be read as tensors alone ({reason}): give a plain dictionary that torch.save wrote"
         ) from None

@@ -7,7 +7,7 @@ length, so that the shorter of two sentences has it easier) and by log-likelihoo
 (``stereotype_score_per_token``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class CrowsPairs(ClosedSuite):
             kind = bias_type(kind, f"crows-pairs: {file}, line {line}")
             if more != less:
                 pairs.append((more, less, kind))
-        clusters = joined([(more, less) for more, less, _ in pairs])
+        clusters = [f"cluster {first}" for first in joined([(more, less) for more, less, _ in pairs])]
         self._items = [
             _item(n, *pair, cluster) for n, (pair, cluster) in enumerate(zip(pairs, clusters, strict=True))
         ]
@@ -99,8 +99,8 @@ def bias_type(kind: str, place: str) -> str:
     return _KINDS[int(kind)]
 
 
-def joined(keys: Sequence[Sequence[str]]) -> list[str]:
-    """A cluster's name for each entry: entries that share a key, directly or through others, are one cluster."""
+def joined(keys: Sequence[Sequence[Hashable]]) -> list[int]:
+    """Each entry's cluster, by one entry of it: entries that share a key, directly or through others, are one."""
     parent = list(range(len(keys)))
 
     def root(place: int) -> int:
@@ -109,11 +109,11 @@ def joined(keys: Sequence[Sequence[str]]) -> list[str]:
             place = parent[place]
         return place
 
-    owner: dict[str, int] = {}
+    owner: dict[Hashable, int] = {}
     for place, own in enumerate(keys):
         for key in own:
             parent[root(place)] = root(owner.setdefault(key, place))
-    return [f"cluster {root(place)}" for place in range(len(keys))]
+    return [root(place) for place in range(len(keys))]
 
 
 def _item(number: int, more: str, less: str, kind: str, cluster: str) -> Item:

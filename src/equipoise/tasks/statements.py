@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import InputError
 from ..files import read_text, table_rows
-from .crows_pairs import bias_type
+from .crows_pairs import bias_type, joined
 
 Label = Literal["biased", "neutral"]
 BUILT_IN = "builtin"
@@ -185,22 +185,12 @@ def _crows_pairs(path: str) -> tuple[Statement, ...]:
             raise InputError(f"{place}: a sentence or its bias_type is empty: take the row out")
         if more != less:
             pairs.append((more, less, bias_type(category, place)))
-    owner: dict[tuple[str, str], int] = {}
-    joined = list(range(len(pairs)))
-
-    def root(pair: int) -> int:
-        while joined[pair] != pair:
-            pair = joined[pair]
-        return pair
-
-    for number, (more, less, category) in enumerate(pairs):
-        for text in (more, less):
-            joined[root(number)] = root(owner.setdefault((category, text), number))
-    sizes = Counter(category for category, _ in {(pairs[root(n)][2], root(n)) for n in range(len(pairs))})
+    groups = joined([[(category, text) for text in (more, less)] for more, less, category in pairs])
+    sizes = Counter(pairs[number][2] for number in set(groups))
     found = []
-    for number, (more, less, category) in enumerate(pairs):
+    for (more, less, category), number in zip(pairs, groups, strict=True):
         if sizes[category] >= MIN_GROUPS:
-            group = f"pair {root(number)}"
+            group = f"pair {number}"
             found += [
                 Statement(more, category, "biased", group),
                 Statement(less, category, "neutral", group),

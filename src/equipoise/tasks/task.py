@@ -165,7 +165,7 @@ def _forget_seen_templates(name: str, sets: dict[SetName, list[Item]]) -> None:
     both = sum((item.part, item.template) in seen for item in sets["heldout"])
     warnings.warn(
         f"task {name!r}: {both} of {len(sets['heldout'])} held-out items have a wording that fitting sees too, since"
-        " most wordings belong to several pairs of occupations: what is held out is the pairs alone",
+        " most belong to several groups (occupations, or pairs of them): these alone are held out",
         InputWarning,
         stacklevel=3,
     )

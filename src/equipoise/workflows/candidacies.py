@@ -13,8 +13,7 @@ from .cautions import warn_of_meeting
 from .comparison import Candidacy
 from .entries import Entry, Given
 from .estimates import Measured
-from .fit import SUFFIX
-from .fits import Fits, Fitted
+from .fits import Fits, Fitted, file_name
 from .inputs import SEED_FIELD
 from .progress import Report, part
 from .runs import BASE, Contender, Setting
@@ -80,17 +79,13 @@ def candidacy_of(
 
 def _called(entry: Entry, seeds: Sequence[int], fitted: Mapping[tuple[str, int], Fitted]) -> str | None:
     """The sum of the terms' files, as ``--intervention`` takes it: ``{seed}`` stands where each seed has its own."""
-    names = [
-        term.name if isinstance(term, Given) else fitted[term.label, seeds[0]].file for term in entry.terms
-    ]
-    if len(seeds) > 1:
-        own = f"-seed{seeds[0]}{SUFFIX}"
-        names = [
-            f"{name.removesuffix(own)}-seed{SEED_FIELD}{SUFFIX}"
-            if name and not isinstance(term, Given)
-            else name
-            for term, name in zip(entry.terms, names, strict=True)
-        ]
+    own = SEED_FIELD if len(seeds) > 1 else None
+    names = []
+    for term in entry.terms:
+        if isinstance(term, Given):
+            names.append(term.name)
+        elif fitted[term.label, seeds[0]].file is not None:
+            names.append(file_name(term.label, own))
     return "+".join(name for name in names if name) or None
 
 

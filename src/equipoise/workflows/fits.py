@@ -33,6 +33,11 @@ class Fitted:
     file: str | None
 
 
+def file_name(label: str, seed: int | str | None) -> str:
+    """How the file of a fit is called; ``seed`` is None where there is but one."""
+    return f"{label}{SUFFIX}" if seed is None else f"{label}-seed{seed}{SUFFIX}"
+
+
 class Fits:
     """Fits methods, and remembers what it has fitted in ``folder`` (None: nowhere).
 
@@ -48,7 +53,7 @@ class Fits:
 
     def file(self, label: str, seed: int) -> str:
         """How the file of one fit is called."""
-        return f"{label}-seed{seed}{SUFFIX}" if self._several else f"{label}{SUFFIX}"
+        return file_name(label, seed if self._several else None)
 
     def free(self, labels: Sequence[str], seeds: Sequence[int], *, force: bool) -> None:
         """Raise :class:`InputError` for files that are there and aren't this comparison's to replace."""
