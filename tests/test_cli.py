@@ -449,6 +449,18 @@ def test_a_seed_that_no_generator_takes(refused: Callable[..., str], model: Path
     assert "from 0 to" in refused("demo", "--seed", seed, "--out", "d")
 
 
+@pytest.mark.parametrize(
+    "command", [("audit", "pronouns"), ("layers", "pronouns"), ("utility", "vqa:vqa"), ("answers", None)]
+)
+def test_a_limit_below_zero(
+    refused: Callable[..., str], model: Path, command: tuple[str, str | None]
+) -> None:
+    name, task = command
+    given = [] if task is None else ["--task", task]
+    message = refused(name, model, *given, "--out", "out.json", "--limit", "-1")
+    assert message == "equipoise: --limit -1: it must be at least 1, or 0 for all items"
+
+
 def test_a_sum_of_files_in_folders_is_shown(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = files / "good.safetensors"
     assert run(["info", f"{one}+{one}"]) == 0

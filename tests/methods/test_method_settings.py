@@ -8,6 +8,7 @@ from tiny import tiny
 
 from equipoise.errors import InputError
 from equipoise.methods import METHODS
+from equipoise.methods.biasgym import ScopeSettings
 from equipoise.methods.caa import CaaSettings
 from equipoise.methods.iti import ItiSettings
 from equipoise.methods.leace import LeaceSettings
@@ -19,6 +20,11 @@ from equipoise.workflows.fit import fitter_of, parse
 
 def settings(method: str, **given: str) -> Any:
     return parse(fitter_of(method, TinyTask()), given)
+
+
+def test_a_number_that_is_not_finite_is_called_that() -> None:
+    with pytest.raises(InputError, match="scale=inf: it must be a finite number of at least -10"):
+        ScopeSettings(scale=float("inf"))
 
 
 def test_texts_become_values() -> None:

@@ -126,7 +126,7 @@ def test_the_page_is_well_formed_and_loads_nothing():
 def test_the_page_tells_the_verdict_the_numbers_and_what_failed():
     reader = Reader(page())
     for expected in (
-        "8 ways to lower the bias of SmolLM2-135M-Instruct: dso takes it from 31 to 19 points",
+        "8 ways to lower the bias of SmolLM2-135M-Instruct: dso takes it from 31 to 18.8 points",
         "Take dso",
         "at most 0.01 nats a token",
         "at most 0.1 nats a token",

@@ -7,7 +7,7 @@ from reports.synthetic import STRENGTHS, results, with_seeds
 
 from equipoise.reports import Results
 from equipoise.reports.curves import task_views
-from equipoise.reports.wording import headline, number
+from equipoise.reports.wording import headline, number, points
 
 
 def viewed(content):
@@ -137,6 +137,16 @@ def test_what_rounds_to_zero_has_no_sign():
     for kind in ("points", "percent", "nats"):
         assert number(-1e-6, kind) in ("0.0", "0.000")
     assert number(-0.001, "points") == "−0.1" and number(-0.0, "plain") == "0"
+
+
+def test_a_headline_is_as_exact_as_the_card_beside_it():
+    content = results()
+    bias = {"value": 0.195, "low": 0.18, "high": 0.21, "n": 20}
+    next(run for run in content["runs"] if run["strength"] == 0.8)["metrics"]["per_occupation_bias"] = bias
+    typed, (view,) = viewed(content)
+    assert "at λ = 0.8, by 19.5, for" in headline(typed, view).replace("\u00a0", " ")
+    assert number(0.195, "points") == "19.5"
+    assert (points(0.31), points(-0.0001), points(1.0)) == ("31", "0", "100")
 
 
 def test_headlines_in_plain_words():

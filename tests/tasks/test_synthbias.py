@@ -101,6 +101,8 @@ def test_a_byte_order_mark_and_further_columns_do_no_harm(tmp_path: Path, file: 
         ("sample", " ", "the value is missing"),
         ("pronoun", "they", "unknown label 'they'"),
         ("pronoun", "NaN", "the value is missing"),
+        ("pronoun", "", "the value is missing"),
+        ("pronoun", "himself", "'himself' isn't in the sentence"),
         ("is_stereotypical", "maybe", "unknown label 'maybe': use one of True, False, ambiguous"),
         ("is_stereotypical", "True", "'true' doesn't go with type1"),
         ("is_stereotypical", "nan", "the value is missing"),

@@ -56,7 +56,7 @@ def shift(
     site: str = SITE,
     seed: int | None = None,
 ) -> Intervention:
-    origin = Provenance(method=method, model=model().fingerprint, seed=seed)
+    origin = Provenance(method=method, config={"task": "planted"}, model=model().fingerprint, seed=seed)
     return Intervention({site: AffineEdit(shift=vector)}, scope, origin)
 
 

@@ -31,7 +31,9 @@ from workflows.planted import (
 from equipoise.errors import InputError, InputWarning
 from equipoise.interventions import AffineEdit, Intervention, attach
 from equipoise.methods import METHODS
+from equipoise.methods.mean_difference import from_statements
 from equipoise.methods.mitigation import Prompting, Steering, Together, together
+from equipoise.methods.random import control
 from equipoise.reports import AtBudget, Compared, Comparison, Results
 from equipoise.workflows import audit, compare, generate
 from equipoise.workflows.cautions import warn_of_seeds
@@ -382,6 +384,19 @@ def test_a_file_of_another_seed_is_warned_of(tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warn_of_seeds(None, {0: several[0]})
+
+
+def test_what_learned_from_no_split_is_not_warned_of() -> None:
+    # Of statements, as the vectors of probe are; a random direction; numbers of another origin.
+    said = from_statements(model(), [[5, 6]], [[7, 8, 9]], SITE, seed=0)
+    drawn_anew = control(shift(towards_even(), seed=0), 0)
+    other = Intervention({SITE: AffineEdit(shift=towards_even())})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for one in (said, drawn_anew, other, said + drawn_anew):
+            warn_of_seeds(None, {1: Steering(one)})
+    with pytest.warns(InputWarning, match="fitted with seed 2"):
+        warn_of_seeds(None, {1: Steering(said + shift(towards_even(), seed=2))})
 
 
 def test_progress_rises_from_zero_to_one(methods: list[Any]) -> None:

@@ -1,6 +1,7 @@
 """Layers: every number is the stream's own, the last is the model's, and a mitigation shows from its layer on."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from workflows.test_choices_task import short
 
 from equipoise.analysis import read_streams
 from equipoise.cli import run
-from equipoise.errors import InputError
-from equipoise.interventions import AffineEdit, Intervention
+from equipoise.errors import InputError, InputWarning
+from equipoise.interventions import AffineEdit, Intervention, Provenance
 from equipoise.methods import Prompting
 from equipoise.metrics import choice_scores
 from equipoise.scoring import encode_all
@@ -98,6 +99,19 @@ def test_any_task_with_closed_answers_and_an_instruction() -> None:
     assert set(base.final) == {"per_occupation_bias", "said"} and base.final != asked.final
 
 
+def test_a_file_of_another_seed_is_warned_of_and_each_seed_may_have_its_own(tmp_path: Path) -> None:
+    loaded = tiny("Llama")
+    for seed in (0, 3):
+        origin = Provenance("dso", {"task": "tiny"}, loaded.fingerprint, seed=seed)
+        edit = Intervention({"block.1.out": AffineEdit(shift=torch.ones(48))}, provenance=origin)
+        edit.save(tmp_path / f"fit-{seed}.safetensors")
+    with pytest.warns(InputWarning, match="fit-0.safetensors was fitted with seed 0 and is measured at seed 3"):
+        layers(loaded, TinyTask(), intervention=tmp_path / "fit-0.safetensors", seed=3, limit=40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        layers(loaded, TinyTask(), intervention=tmp_path / "fit-{seed}.safetensors", seed=3, limit=40)
+
+
 def test_the_command_and_its_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = tiny("Llama")
     loaded.model.save_pretrained(tmp_path / "model")
@@ -109,3 +123,5 @@ def test_the_command_and_its_refusals(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(["layers", str(tmp_path / "model"), "--task", "nothing", "--out", out, "--force"]) == 2
     with pytest.raises(InputError, match="limit"):
         layers(loaded, TinyTask(), limit=1)
+    with pytest.raises(InputError, match="the limit is 0, but must be at least 1"):
+        layers(loaded, TinyTask(), limit=0)

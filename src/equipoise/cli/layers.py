@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Force, Model, ReportOut, Seed
+from .options import Device, Dtype, FileOfSeeds, Force, Model, ReportOut, Seed, checked_limit
 from .show import progress_line, show_layers
 
 
@@ -17,10 +17,12 @@ def layers(
         str, typer.Option("--task", help="choices[:SOURCE], or any other task with closed answers.")
     ],
     out: ReportOut,
-    intervention: File = None,
+    intervention: FileOfSeeds = None,
     strength: Annotated[float, typer.Option("--strength", help="λ of the intervention.")] = 1.0,
     seed: Seed = 0,
-    limit: Annotated[int, typer.Option("--limit", help="Held-out items; 0 takes all.")] = 160,
+    limit: Annotated[
+        int, typer.Option("--limit", callback=checked_limit, help="Held-out items; 0 takes all.")
+    ] = 160,
     dtype: Dtype = "float32",
     device: Device = None,
     force: Force = False,

@@ -7,7 +7,8 @@ import typer
 from ..errors import InputError
 
 
-def _limit(value: int | None) -> int | None:
+def checked_limit(value: int | None) -> int | None:
+    """A limit, where 0 stands for none."""
     if value is not None and value < 0:
         raise InputError(f"--limit {value}: it must be at least 1, or 0 for all items")
     return value
@@ -38,7 +39,7 @@ FileOfSeeds = Annotated[
     typer.Option(
         "--intervention",
         metavar="FILE",
-        help="A .safetensors file, or a sum, a+b. {seed} in it stands for each seed.",
+        help="A .safetensors file, or a sum, a+b. {seed} in it stands for the seed.",
     ),
 ]
 TokenFiles = Annotated[
@@ -61,7 +62,7 @@ Strength = Annotated[float, typer.Option("--strength", help="λ ≥ 0.")]
 Seeds = Annotated[str, typer.Option("--seeds", "--seed", help="One, or several: 0,1,2.")]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", callback=_limit, help="Items of each part and seed; 0 takes all."),
+    typer.Option("--limit", callback=checked_limit, help="Items of each part and seed; 0 takes all."),
 ]
 Text = Annotated[str | None, typer.Option("--text", metavar="FILE", help="Plain text for KL and perplexity.")]
 Passages = Annotated[int | None, typer.Option("--passages", help="How many passages of it.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from .app import app
-from .options import Device, Dtype, File, Force, Model, NumbersOut, Strengths
+from .options import Device, Dtype, File, Force, Model, NumbersOut, Strengths, checked_limit
 from .show import progress_line, show_utility
 
 
@@ -15,7 +15,9 @@ def utility(
     task: Annotated[str, typer.Option("--task", help="vqa:PATH (VQAv2's files) or mmmu:PATH (parquet).")],
     intervention: File = None,
     strengths: Strengths = "1",
-    limit: Annotated[int, typer.Option("--limit", help="Questions; 0 takes all.")] = 200,
+    limit: Annotated[
+        int, typer.Option("--limit", callback=checked_limit, help="Questions; 0 takes all.")
+    ] = 200,
     out: NumbersOut = None,
     dtype: Dtype = "float32",
     device: Device = None,

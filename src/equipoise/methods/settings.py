@@ -1,5 +1,6 @@
 """Settings of methods: read from texts, and checked."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, cast
@@ -60,7 +61,8 @@ def require(method: str, settings: object, least: Mapping[str, float]) -> None:
     for name, value in least.items():
         found = getattr(settings, name)
         if not value <= found < float("inf"):
-            raise InputError(f"{method} setting {name}={found}: it must be at least {value:g}")
+            kind = "" if math.isfinite(found) else "a finite number of "
+            raise InputError(f"{method} setting {name}={found}: it must be {kind}at least {value:g}")
 
 
 def require_budget(method: str, settings: object, *names: str) -> None:

@@ -172,10 +172,8 @@ def strength(value: float | None) -> str:
 
 
 def points(value: float) -> str:
-    """A bias in points for a sentence: 31, 4.2."""
-    scaled = 100 * value
-    text = f"{scaled:.0f}" if abs(scaled) >= 9.95 else f"{scaled:.1f}".removesuffix(".0")
-    return _signed(text)
+    """A bias in points for a sentence, as exact as in tables: 31, 4.2."""
+    return number(value, "points").removesuffix(".0")
 
 
 def model_name(results: Results) -> str:

@@ -91,6 +91,11 @@ class SynthBias(Task):
             )
         pronoun = self._cell(line, row, "pronoun", tuple(PRONOUN_GENDER))
         sentence = self._cell(line, row, "sample")
+        if position(pronoun, sentence) == len(sentence):
+            raise InputError(
+                f"synthbias: {self._file}, line {line}, column 'pronoun': {pronoun!r} isn't in the sentence, so that "
+                "nothing could be asked about it: correct or remove the row"
+            )
         first, second = (self._occupation(line, row, column) for column in ("occ_1", "occ_2"))
         if first == second:
             raise InputError(

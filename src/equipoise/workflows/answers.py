@@ -22,7 +22,7 @@ from ..models import LoadedModel, load
 from ..scoring import EncodedItem, generate_ids, prompt_inputs, score_options
 from ..tasks import SILENT, UNCLEAR, Choices, Item, fingerprint, free_items, meaning, said_words
 from ..versions import versions
-from .inputs import Source, check_level, check_seeds, check_strengths, free_output, the_mitigations
+from .inputs import Source, check_count, check_level, check_seeds, check_strengths, free_output, the_mitigations
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -132,9 +132,8 @@ def answers(
     wanted, lambdas = check_seeds(seeds), [one for one in check_strengths(strengths) if one > 0]
     target = None if out is None else free_output(out, force=force, suffix=".json")
     check_level(level)
-    for what, number in (("limit", limit), ("number of new tokens", new_tokens)):
-        if number is not None and number < 1:
-            raise InputError(f"the {what} is {number}, but must be at least 1")
+    check_count(limit, "the limit")
+    check_count(new_tokens, "the number of new tokens")
     words = said_words(asked)
     every = [item for seed in wanted for item in free_items(asked, seed)]
     places = np.linspace(0, len(every) - 1, min(len(every), limit or len(every))).round().astype(int)

@@ -25,6 +25,7 @@ from .inputs import (
     Source,
     Token,
     check_axes,
+    check_count,
     check_level,
     check_seeds,
     check_strengths,
@@ -129,10 +130,8 @@ def audit(
         accuracy_drop=limited(accuracy_drop, "the accuracy drop"),
     )
     check_level(level)
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}, but must be at least 1")
-    if passages < 1:
-        raise InputError(f"passages is {passages}, but must be at least 1")
+    check_count(limit, "the limit")
+    check_count(passages, "passages")
     the_seeds = check_seeds(seeds)
     grid = check_strengths(strengths)
     contenders = _contenders(intervention, the_seeds, file)

@@ -43,11 +43,19 @@ def warn_of_seeds(name: str | None, found: Mapping[int, Mitigation]) -> None:
 
 
 def _fit_seeds(mitigation: Mitigation) -> set[int]:
-    """The seeds of the fits that it is made of, as far as they are known."""
+    """The seeds of the splits that it was fitted on, as far as they are known.
+
+    What was made from statements (``probe``), converted or drawn at random has learned from no task's items: its seed,
+    if it has one, decided something else.
+    """
     if isinstance(mitigation, Together):
         return {seed for part in mitigation.parts for seed in _fit_seeds(part)}
     origin = getattr(
         mitigation.intervention if isinstance(mitigation, Steering) else mitigation, "provenance", None
     )
     terms = [] if origin is None else [*origin.terms, origin]
-    return {term.seed for term in terms if term.seed is not None}
+    return {
+        term.seed
+        for term in terms
+        if term.seed is not None and "task" in term.config and term.method != "random"
+    }

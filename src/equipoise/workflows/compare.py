@@ -24,6 +24,7 @@ from .estimates import Intervals, draw_items, draw_text
 from .fits import Fits
 from .inputs import (
     Source,
+    check_count,
     check_level,
     check_seeds,
     check_strengths,
@@ -197,10 +198,8 @@ def _check(
         if not 0 < budget < math.inf:
             raise InputError(f"the KL budget {budget:g} must be a number above 0")
     check_level(level)
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}, but must be at least 1")
-    if passages < 1:
-        raise InputError(f"passages is {passages}, but must be at least 1")
+    check_count(limit, "the limit")
+    check_count(passages, "passages")
     return tuple(sorted(set(budgets)))
 
 

@@ -17,7 +17,7 @@ from ..models import LoadedModel, load
 from ..reports import Generation
 from ..tasks import PLACEHOLDER, ImageSource, Item, Prompt, pictures, placeholders
 from .detect import generate_detected, the_detector
-from .inputs import Source, Token, check_seeds, check_strengths, the_mitigations, the_tokens
+from .inputs import Source, Token, check_count, check_seeds, check_strengths, the_mitigations, the_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,8 +60,7 @@ def generate(
     wanted = [prompts] if isinstance(prompts, str) else list(prompts)
     if not wanted or any(len(prompt) == 0 for prompt in wanted):
         raise InputError("there is no prompt: give at least one with some text")
-    if max_new_tokens < 1:
-        raise InputError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
+    check_count(max_new_tokens, "the number of new tokens")
     if not 0 <= temperature < float("inf"):
         raise InputError(f"the temperature is {temperature:g}, but must be 0 (greedy) or more")
     (lam,) = check_strengths([strength])

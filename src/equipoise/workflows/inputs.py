@@ -138,6 +138,12 @@ def check_level(level: float) -> None:
         raise InputError(f"the level of intervals is {level:g}, but must be between 0 and 1")
 
 
+def check_count(value: int | None, what: str) -> None:
+    """Raise :class:`InputError` unless ``value`` is at least 1, or None: all."""
+    if value is not None and value < 1:
+        raise InputError(f"{what} is {value}, but must be at least 1")
+
+
 def check_axes(names: Sequence[str]) -> tuple[str, ...]:
     """Names of axes of bias as suites have them. Raises :class:`InputError` for an empty one."""
     found = tuple(axis_of(name) for name in names)

@@ -25,7 +25,8 @@ from ..reports import Layer, LayerCurve, LayerResults, render_layers
 from ..scoring import EncodedItem, encode_all
 from ..tasks import Item, Task, fingerprint, load_task, target_shares
 from ..versions import equipoise_version, versions
-from .inputs import Source, check_level, check_seeds, check_strengths, free_outputs, the_mitigations
+from .cautions import warn_of_seeds
+from .inputs import Source, check_count, check_level, check_seeds, check_strengths, free_outputs, the_mitigations
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -77,10 +78,12 @@ def layers(
     check_seeds([seed])
     (lam,) = check_strengths([strength])
     check_level(level)
+    check_count(limit, "the limit")
     found, name = None, None
     if intervention is not None:
-        given, name = the_mitigations(intervention, [0])
-        found = given[0]
+        given, name = the_mitigations(intervention, [seed])
+        warn_of_seeds(name, given)
+        found = given[seed]
     asked = load_task(task) if isinstance(task, str) else task
     items = [item for item in asked.split(seed, limit).heldout if item.part == "ambiguous"]
     if not items:

@@ -23,7 +23,7 @@ from ..tasks import Item, OpenQuestion, load_questions
 from ..tasks.questions import NEW_TOKENS, first_line
 from ..versions import versions
 from .estimates import mean_of_shares
-from .inputs import Source, check_level, check_strengths, free_output, the_mitigations
+from .inputs import Source, check_count, check_level, check_strengths, free_output, the_mitigations
 from .progress import Report, silent
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def utility(
     """
     target = None if out is None else free_output(out, force=force, suffix=".json")
     lambdas = [strength for strength in check_strengths(strengths) if strength > 0]
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit is {limit}, but must be at least 1")
+    check_count(limit, "the limit")
     check_level(level)
     found, name = None, None
     if intervention is not None:
