@@ -84,6 +84,55 @@ def test_piqa(tmp_path: Path) -> None:
     )
 
 
+def _arc_line(choices: list[tuple[str, str]], key: str) -> str:
+    listed = [{"label": label, "text": text} for label, text in choices]
+    return json.dumps({"question": {"stem": "Why?", "choices": listed}, "answerKey": key}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "says"),
+    [
+        ("arc.csv", "Q,a,b,c,d,E\n", "the right letter, A to D"),
+        ("arc.csv", "Q,a,,c,d,B\n", "the answer is empty"),
+        ("arc.csv", ",a,b,c,d,B\n", "the question is empty"),
+        ("arc.jsonl", _arc_line([("A", "a")], "A"), "the answer A must be one of two or more choices"),
+        ("arc.jsonl", _arc_line([("A", "a"), ("A", "b")], "A"), "these are ['A', 'A']"),
+        ("arc.jsonl", _arc_line([("A", "a"), ("B", " ")], "A"), "choice B is empty"),
+        ("arc.jsonl", '{"question": {"stem": "Why?", "choices": []}}\n', "it lacks 'answerKey'"),
+    ],
+)
+def test_an_odd_line_of_arc_is_named(tmp_path: Path, file: str, line: str, says: str) -> None:
+    good = "Q,a,b,c,d,B\n" if file.endswith("csv") else _arc_line([("A", "a"), ("B", "b")], "B")
+    (tmp_path / file).write_text(good + "\n" + line)
+    with pytest.raises(InputError) as caught:
+        ARC(tmp_path / file)
+    assert f"{file}, line 3: " in str(caught.value) and says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_marks_spaces_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "arc.csv").write_bytes("\ufeffQ , a,b,c,d, B \r\n\r\nR,a,b,c,d,A\r\n".encode())
+    assert [item.answer for item in ARC(tmp_path / "arc.csv").items()] == [1, 0]
+    line = _arc_line([(" 1", "a "), ("2", "b")], " 2 ")
+    (tmp_path / "arc.jsonl").write_bytes(("\ufeff" + line.replace("\n", "\r\n") + "\r\n").encode())
+    (item,) = ARC(tmp_path / "arc.jsonl").items()
+    assert (item.options, item.answer) == ((" a", " b"), 1)
+
+
+def test_an_odd_line_of_piqa_is_named(tmp_path: Path) -> None:
+    line = '{"goal": "G", "sol1": "a", "sol2": "b"}'
+    (tmp_path / "valid.jsonl").write_bytes(f"\ufeff{line}\r\n\r\n{line}\r\n".encode())
+    (tmp_path / "valid-labels.lst").write_bytes("\ufeff0\r\n 1 \r\n\r\n".encode())
+    assert [item.answer for item in PIQA(tmp_path).items()] == [0, 1]
+    (tmp_path / "valid-labels.lst").write_text("0\n2\n")
+    with pytest.raises(InputError, match="valid-labels.lst, line 2: '2' is no label"):
+        PIQA(tmp_path)
+    (tmp_path / "valid-labels.lst").write_text("0\n1\n")
+    (tmp_path / "valid.jsonl").write_text(line + "\n" + line.replace('"b"', '" "') + "\n")
+    with pytest.raises(InputError, match=r"valid.jsonl, line 2: .*sol2 is empty"):
+        PIQA(tmp_path)
+
+
 def test_word_perplexity_divides_by_the_files_own_words(tmp_path: Path) -> None:
     first = " = One = \n \n It is a well @-@ known fact , they say . \n = = Part = = \n More ( much more ) . "
     (tmp_path / "wiki").write_text(f"{first}\n = Two = \n Z\n")

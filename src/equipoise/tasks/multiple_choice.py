@@ -21,6 +21,7 @@ from .item import Item
 from .suite import ClosedSuite, Evidence, Reading, Readings
 
 LETTERS = "ABCD"
+_REMEDY = "give the set's own files"
 
 T = TypeVar("T")
 
@@ -105,7 +106,8 @@ class ARC(MultipleChoice):
         if file.suffix == ".jsonl":
             questions = _json_lines("arc", file, _arc)
         else:
-            questions = [(row[0], row[1:5], LETTERS.index(row[5].strip())) for row in _csv("arc", file)]
+            rows = _csv("arc", file, answers=True)
+            questions = [(row[0], row[1:5], LETTERS.index(row[5].strip())) for row in rows]
         super().__init__(
             _question(
                 f"{number}",
@@ -128,8 +130,8 @@ class PIQA(MultipleChoice):
     def __init__(self, path: str | PathLike[str]) -> None:
         folder = Path(path)
         rows = _json_lines("piqa", folder / "valid.jsonl", _piqa)
-        labels = read_text(folder / "valid-labels.lst", "piqa", "give PIQA's own folder").split()
-        if len(rows) != len(labels) or set(labels) - {"0", "1"}:
+        labels = _labels(folder / "valid-labels.lst")
+        if len(rows) != len(labels):
             raise InputError(
                 f"piqa: {folder}: {len(rows)} questions need as many labels, 0 or 1, not {len(labels)}"
             )
@@ -164,35 +166,69 @@ def _question(id: str, prompt: str, options: Sequence[str], right: int, cluster:
     )
 
 
-def _csv(name: str, file: Path) -> list[list[str]]:
-    rows = read_rows(file, name, "give the set's own files")
+def _labels(file: Path) -> list[str]:
+    """PIQA's labels, one a line. Raises :class:`InputError`, naming the line, for one that isn't 0 or 1."""
+    lines = text_lines(read_text(file, "piqa", "give PIQA's own folder"))
+    found = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    for number, label in found:
+        if label not in ("0", "1"):
+            raise InputError(f"piqa: {file}, line {number}: {label!r} is no label: each line says 0 or 1")
+    return [label for _, label in found]
+
+
+def _csv(name: str, file: Path, *, answers: bool = False) -> list[list[str]]:
+    """Rows of a question, four answers and a letter; with ``answers`` none of these may be empty."""
+    rows = read_rows(file, name, _REMEDY)
     for line, row in rows:
         if len(row) != 6 or row[5].strip() not in tuple(LETTERS):
             raise InputError(
                 f"{name}: {file}, line {line}: needs a question, four answers and the right letter, A to D"
             )
+        texts = row[:5] if answers else row[:1]
+        if not all(text.strip() for text in texts):
+            what = "question" if not row[0].strip() else "answer"
+            raise InputError(f"{name}: {file}, line {line}: the {what} is empty: {_REMEDY}")
     return [row for _, row in rows]
 
 
 def _json_lines(name: str, file: Path, read: Callable[[Any], T]) -> list[T]:
     """What ``read`` makes of each line. Raises :class:`InputError`, naming the line, for one that isn't the set's."""
     found = []
-    for number, line in enumerate(text_lines(read_text(file, name, "give the set's own files")), start=1):
+    for number, line in enumerate(text_lines(read_text(file, name, _REMEDY)), start=1):
         if line.strip():
             try:
                 found.append(read(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
-                    f"{name}: {file}, line {number}: no question of the set ({error!r}): give the set's own files"
+                    f"{name}: {file}, line {number}: no question of the set ({_said(error)}): {_REMEDY}"
                 ) from None
     return found
 
 
+def _said(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    return str(error) if isinstance(error, ValueError) else repr(error)
+
+
 def _arc(row: Any) -> tuple[str, list[str], int]:
-    stem, choices = row["question"]["stem"], row["question"]["choices"]
-    labels = [choice["label"] for choice in choices]
-    return stem.strip(), [choice["text"].strip() for choice in choices], labels.index(row["answerKey"])
+    stem, choices = row["question"]["stem"].strip(), row["question"]["choices"]
+    labels = [str(choice["label"]).strip() for choice in choices]
+    texts = [choice["text"].strip() for choice in choices]
+    key = str(row["answerKey"]).strip()
+    if labels.count(key) != 1 or len(labels) < 2:
+        raise ValueError(f"the answer {key} must be one of two or more choices, and these are {labels}")
+    _refuse_empty(question=stem, **{f"choice {label}": text for label, text in zip(labels, texts, strict=True)})
+    return stem, texts, labels.index(key)
 
 
 def _piqa(row: Any) -> tuple[str, str, str]:
-    return row["goal"].strip(), row["sol1"].strip(), row["sol2"].strip()
+    goal, first, second = (row[key].strip() for key in ("goal", "sol1", "sol2"))
+    _refuse_empty(sol1=first, sol2=second)
+    return goal, first, second
+
+
+def _refuse_empty(**texts: str) -> None:
+    for name, text in texts.items():
+        if not text:
+            raise ValueError(f"{name} is empty")
