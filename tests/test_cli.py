@@ -18,6 +18,7 @@ from tiny import tiny
 import equipoise
 from equipoise.cli import run
 from equipoise.interventions import AffineEdit, Intervention, Provenance, read_header
+from equipoise.methods import Prompting
 from equipoise.models import LoadedModel
 from equipoise.reports import Results
 
@@ -53,6 +54,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     edit(tiny("Llama")).save(folder / "good.safetensors")
     edit(tiny("Llama", 1)).save(folder / "other.safetensors")
+    Prompting("Be fair.").save(folder / "say.safetensors")
     edit(tiny("Llama"), width=7).save(folder / "shape.safetensors")
     whole = (folder / "good.safetensors").read_bytes()
     (folder / "truncated.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -205,6 +207,10 @@ def test_convert_refuses_what_is_no_file_of_tensors(
         (["--task", "pronouns", "--intervention", "{files}/nan.safetensors"], "not finite"),
         (["--task", "pronouns", "--intervention", "{files}/none.safetensors"], "none.safetensors"),
         (["--task", "pronouns", "--intervention", "{files}/good.safetensors+"], "an empty term"),
+        (
+            ["--task", "pronouns", "--keep", "0.1", "--intervention", "{files}/say.safetensors"],
+            "or a part that is no such edit: leave --keep out",
+        ),
     ],
 )
 def test_bad_input_to_audit(

@@ -110,4 +110,6 @@ def test_a_block_whose_means_are_equal_is_passed_over(method):
         fixed = MeanDifferenceSettings(site="norm.0", layer=0, strength=0.1, pairs=20)
         with pytest.raises(InputError, match="same mean activation"):
             fit(loaded, task, settings=fixed, text=TEXT)
+        together = MeanDifferenceSettings(site="norm.0", layer="all", strength=0.1, pairs=20)
+        assert list(fit(loaded, task, settings=together, text=TEXT).edits) == ["block.1.norm.0"]
     assert list(found.edits) == ["block.1.norm.0"]

@@ -125,11 +125,11 @@ def test_an_odd_line_of_piqa_is_named(tmp_path: Path) -> None:
     (tmp_path / "valid-labels.lst").write_bytes("\ufeff0\r\n 1 \r\n\r\n".encode())
     assert [item.answer for item in PIQA(tmp_path).items()] == [0, 1]
     (tmp_path / "valid-labels.lst").write_text("0\n2\n")
-    with pytest.raises(InputError, match="valid-labels.lst, line 2: '2' is no label"):
+    with pytest.raises(InputError, match=r"valid-labels\.lst, line 2: '2' is no label"):
         PIQA(tmp_path)
     (tmp_path / "valid-labels.lst").write_text("0\n1\n")
     (tmp_path / "valid.jsonl").write_text(line + "\n" + line.replace('"b"', '" "') + "\n")
-    with pytest.raises(InputError, match=r"valid.jsonl, line 2: .*sol2 is empty"):
+    with pytest.raises(InputError, match=r"valid\.jsonl, line 2: .*sol2 is empty"):
         PIQA(tmp_path)
 
 

@@ -105,7 +105,9 @@ def test_a_file_of_another_seed_is_warned_of_and_each_seed_may_have_its_own(tmp_
         origin = Provenance("dso", {"task": "tiny"}, loaded.fingerprint, seed=seed)
         edit = Intervention({"block.1.out": AffineEdit(shift=torch.ones(48))}, provenance=origin)
         edit.save(tmp_path / f"fit-{seed}.safetensors")
-    with pytest.warns(InputWarning, match="fit-0.safetensors was fitted with seed 0 and is measured at seed 3"):
+    with pytest.warns(
+        InputWarning, match="fit-0.safetensors was fitted with seed 0 and is measured at seed 3"
+    ):
         layers(loaded, TinyTask(), intervention=tmp_path / "fit-0.safetensors", seed=3, limit=40)
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)

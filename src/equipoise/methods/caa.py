@@ -11,7 +11,7 @@ from ..interventions import AffineEdit, Intervention
 from ..models import LoadedModel
 from ..tasks import Task
 from .contrast import Contrast
-from .directions import mean_direction
+from .directions import mean_directions
 from .ground import ground
 from .progress import Report
 from .selection import Budget, Candidate, Dial, require_budgets
@@ -82,7 +82,7 @@ def fit(
         norms = contrast.norms(loaded, names)
 
         def unit(sites: Sequence[str]) -> Intervention:
-            shifts = {site: norms[site] * mean_direction(*states[site], site) for site in sites}
+            shifts = {site: norms[site] * unit for site, unit in mean_directions(states, sites).items()}
             return found.intervention({s: AffineEdit(shift=v) for s, v in shifts.items()}, "answer")
 
         candidates = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,20 @@ def mean_direction(positive: Tensor, negative: Tensor, what: str = "the two sets
             "give texts that differ, or another site"
         )
     return (difference / length).float()
+
+
+def mean_directions(states: Mapping[str, tuple[Tensor, Tensor]], sites: Sequence[str]) -> dict[str, Tensor]:
+    """:func:`mean_direction` at each of ``sites`` that has one, from its two sets of activations.
+
+    Raises :class:`InputError`, as that does for the first site, if none has.
+    """
+    found: dict[str, Tensor] = {}
+    refused: list[InputError] = []
+    for site in sites:
+        try:
+            found[site] = mean_direction(*states[site], site)
+        except InputError as error:
+            refused.append(error)
+    if not found and refused:
+        raise refused[0]
+    return found

@@ -15,7 +15,7 @@ from ..models import LoadedModel
 from ..tasks import Task
 from ..versions import versions
 from .contrast import Contrast
-from .directions import mean_direction
+from .directions import mean_direction, mean_directions
 from .ground import ground
 from .progress import Report
 from .selection import Budget, Candidate, Dial, require_budgets
@@ -94,7 +94,7 @@ def fit(
         norms = contrast.norms(loaded, sites_of(lines))
 
         def unit(sites: Sequence[str]) -> Intervention:
-            shifts = {site: norms[site] * mean_direction(*states[site], site) for site in sites}
+            shifts = {site: norms[site] * unit for site, unit in mean_directions(states, sites).items()}
             return found.intervention({s: AffineEdit(shift=v) for s, v in shifts.items()}, "all")
 
         candidates = [

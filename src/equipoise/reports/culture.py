@@ -134,9 +134,8 @@ def headline(results: CultureResults) -> str:
     gaps = [(one.gap, one) for one in results.rows if one.gap is not None]
     if gaps:
         gap, row = max(gaps, key=lambda entry: entry[0])
-        return (
-            f"The widest gap is {wording.points(gap)} points, in {row.dimension}: least agreement with “{row.worst}”."
-        )
+        size = wording.points(gap)
+        return f"The widest gap is {size} points, in {row.dimension}: least agreement with “{row.worst}”."
     known = [(one.alpha, one.dimension) for one in results.rows if one.alpha is not None]
     if not known:
         return "Nothing in these annotations varies."

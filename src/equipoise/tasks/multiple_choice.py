@@ -218,7 +218,9 @@ def _arc(row: Any) -> tuple[str, list[str], int]:
     key = str(row["answerKey"]).strip()
     if labels.count(key) != 1 or len(labels) < 2:
         raise ValueError(f"the answer {key} must be one of two or more choices, and these are {labels}")
-    _refuse_empty(question=stem, **{f"choice {label}": text for label, text in zip(labels, texts, strict=True)})
+    _refuse_empty(
+        question=stem, **{f"choice {label}": text for label, text in zip(labels, texts, strict=True)}
+    )
     return stem, texts, labels.index(key)
 
 

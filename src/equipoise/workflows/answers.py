@@ -22,7 +22,15 @@ from ..models import LoadedModel, load
 from ..scoring import EncodedItem, generate_ids, prompt_inputs, score_options
 from ..tasks import SILENT, UNCLEAR, Choices, Item, fingerprint, free_items, meaning, said_words
 from ..versions import versions
-from .inputs import Source, check_count, check_level, check_seeds, check_strengths, free_output, the_mitigations
+from .inputs import (
+    Source,
+    check_count,
+    check_level,
+    check_seeds,
+    check_strengths,
+    free_output,
+    the_mitigations,
+)
 from .progress import Report, silent
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import InputError
 from ..files import write_atomic
 from ..interventions import attach_tokens
 from ..metrics import Budgets, Recommendation, recommend

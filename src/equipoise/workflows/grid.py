@@ -23,7 +23,10 @@ def the_settings(
         if not 0 < share <= 1:
             raise InputError(f"keep must be a share above 0 and up to 1, not {share:g}")
     if keep and not all(isinstance(one, Steering) for each in contenders for one, _ in each.distinct()):
-        raise InputError("--keep needs a single intervention, of one token scope: leave --keep out")
+        raise InputError(
+            "--keep ranks the entries of edits of activations of one token scope, and this has several scopes, "
+            "or a part that is no such edit: leave --keep out, or audit the files one by one"
+        )
     shares: list[float | None] = [None, *dict.fromkeys(keep)]
     return tuple(
         Setting(each.name, share, strength)

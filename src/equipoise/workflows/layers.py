@@ -26,7 +26,15 @@ from ..scoring import EncodedItem, encode_all
 from ..tasks import Item, Task, fingerprint, load_task, target_shares
 from ..versions import equipoise_version, versions
 from .cautions import warn_of_seeds
-from .inputs import Source, check_count, check_level, check_seeds, check_strengths, free_outputs, the_mitigations
+from .inputs import (
+    Source,
+    check_count,
+    check_level,
+    check_seeds,
+    check_strengths,
+    free_outputs,
+    the_mitigations,
+)
 from .progress import Report, silent
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from .. import scoring
-from ..errors import InputError
 from ..files import json_text, write_atomic
 from ..interventions import refuse_steered
 from ..methods.mitigation import Mitigation, rewritten
