@@ -10,7 +10,8 @@ from tiny import tiny
 
 from equipoise.cli import run
 from equipoise.errors import InputError
-from equipoise.metrics import jaccard, krippendorff_alpha
+from equipoise.metrics import Estimate, jaccard, krippendorff_alpha
+from equipoise.reports.culture import CultureResults, CultureRow, headline
 from equipoise.scoring import score_options
 from equipoise.tasks import load_annotations
 from equipoise.workflows import culture
@@ -55,3 +56,10 @@ def test_files_and_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(["culture", "--annotations", "nowhere.json"]) == 2
     with pytest.raises(InputError, match="two files of annotations are called 'example-feasts'"):
         culture(["example-objects", "example-feasts", "example-feasts"])
+
+
+def test_the_headlines_gap_is_the_tables() -> None:
+    agreement = {"north": Estimate(0.5, 0.4, 0.6), "south": Estimate(0.695, 0.6, 0.8)}
+    row = CultureRow("colour", None, {}, 0.0, agreement, {"north": 0.0, "south": 0.0})
+    found = CultureResults({"name": "tiny"}, ["a.json"], [], ["north", "south"], (row,), 1, 1)
+    assert headline(found).startswith("The widest gap is 19.5 points, in colour")
