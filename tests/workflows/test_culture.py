@@ -59,7 +59,7 @@ def test_files_and_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_headlines_gap_is_the_tables() -> None:
-    agreement = {"north": Estimate(0.5, 0.4, 0.6), "south": Estimate(0.695, 0.6, 0.8)}
+    agreement = {"north": Estimate(0.5, 0.4, 0.6, 20), "south": Estimate(0.695, 0.6, 0.8, 20)}
     row = CultureRow("colour", None, {}, 0.0, agreement, {"north": 0.0, "south": 0.0})
     found = CultureResults({"name": "tiny"}, ["a.json"], [], ["north", "south"], (row,), 1, 1)
     assert headline(found).startswith("The widest gap is 19.5 points, in colour")
