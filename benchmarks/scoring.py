@@ -14,7 +14,7 @@ import torch
 from timing import interleaved, ratios, seconds, shown, spread, write
 from torch import Tensor
 
-from equipoise.methods.dso.working_copy import has_amx
+from equipoise.methods.dso.working_copy import multiplies_bf16
 from equipoise.models import LoadedModel, load
 from equipoise.scoring import batch_logprobs, collate, encode_all
 from equipoise.tasks import load_task
@@ -26,8 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Scoring in bf16 and fp32.")
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    if not has_amx():
-        print("skipped: this CPU has no AMX, and bf16 would be slower than fp32 on it")
+    if not multiplies_bf16():
+        print("skipped: this CPU has no AMX and no AVX-512 BF16, and bf16 would be slower than fp32 on it")
         sys.exit()
     exact, fast = load(MODEL), load(MODEL, dtype="bfloat16")
     items = load_task(TASK).items()[:: max(1, len(load_task(TASK).items()) // ROWS)][:ROWS]

@@ -1,5 +1,7 @@
 """Perplexity is the model's own loss; KL is zero without steering, and what the full distributions say with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,24 @@ def test_kl_is_that_of_the_full_distributions(loaded: LoadedModel, passages: tor
     assert scores.mean_kl == pytest.approx(scores.kl.sum() / (len(passages) * (LENGTH - 1)))
     loss = -after.gather(2, passages[:, 1:, None])[..., 0].sum(1).numpy()
     np.testing.assert_allclose(scores.nll, loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_kept_predictions_give_the_same_numbers(passages: torch.Tensor, batches: int) -> None:
+    loaded = model("Llama")
+    one = 3 * (LENGTH - 1) * loaded.model.config.vocab_size * 4
+    plain = text_reference(loaded, passages, rows=3)
+    kept = text_reference(loaded, passages, rows=3, keep_bytes=batches * one + 1)
+    assert (len(plain.predictions), len(kept.predictions)) == (0, batches)
+    assert all(
+        known.shape[0] == len(states) for known, states in zip(kept.predictions, kept.states, strict=False)
+    )
+    with attach(loaded, 0.3 * intervention(loaded)):
+        expected, found = score_text(loaded, plain), score_text(loaded, kept)
+    assert (expected.kl == found.kl).all() and (expected.nll == found.nll).all()
+    # The twin: what is kept is what is compared with.
+    spoilt = replace(kept, predictions=tuple(known - 1 for known in kept.predictions))
+    assert (score_text(loaded, spoilt).kl > 0).any() == bool(batches)
 
 
 def test_an_edit_of_the_answer_acts_on_all_of_a_text(passages: torch.Tensor) -> None:

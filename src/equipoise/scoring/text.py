@@ -49,11 +49,15 @@ class TextReference:
     """Passages as tokens, and the states from which the unsteered model predicts them.
 
     Keeping states [tokens, d] and not log-probabilities [tokens, vocabulary] makes the reference small; the head
-    is run again for each comparison.
+    is run again for each comparison, but where few passages are compared again and again.
+
+    Attributes:
+        predictions: log-probabilities [tokens, vocabulary] of those batches, the first ones, that were to be kept.
     """
 
     batches: tuple[Tensor, ...]
     states: tuple[Tensor, ...]
+    predictions: tuple[Tensor, ...] = ()
 
     @property
     def passages(self) -> int:
@@ -80,12 +84,27 @@ def encode_passages(
     return torch.tensor(windows)
 
 
-def text_reference(loaded: LoadedModel, passages: Tensor, *, rows: int = 16) -> TextReference:
-    """Remember how the model as it is now predicts passages [n, T]; call it before anything steers."""
+def text_reference(
+    loaded: LoadedModel, passages: Tensor, *, rows: int = 16, keep_bytes: int = 0
+) -> TextReference:
+    """Remember how the model as it is now predicts passages [n, T]; call it before anything steers.
+
+    Args:
+        keep_bytes: how much memory log-probabilities may take that needn't be computed again.
+    """
     batches = torch.split(passages, rows)
+    predictions: list[Tensor] = []
     with torch.inference_mode():
         states = tuple(_states(loaded, batch) for batch in batches)
-    return TextReference(batches, states)
+        for some in states:
+            parts = (
+                [head_logprobs(loaded, some[part]) for part in _parts(len(some))] if keep_bytes > 0 else []
+            )
+            keep_bytes -= sum(part.nbytes for part in parts)
+            if keep_bytes <= 0:
+                break
+            predictions.append(torch.cat(parts))
+    return TextReference(batches, states, tuple(predictions))
 
 
 def score_text(
@@ -104,7 +123,7 @@ def score_text(
     instruction = torch.tensor(plain_ids(loaded.tokenizer, before), dtype=torch.long)
     opening = len(opening_ids(loaded.tokenizer)) if before else 0
     with torch.inference_mode(), answers_start(loaded, 0):
-        for batch, unsteered in zip(reference.batches, reference.states, strict=True):
+        for index, batch in enumerate(reference.batches):
             numbers = range(done, done + len(batch))
             done += len(batch)
             known = None if journal is None else journal.get(numbers)
@@ -118,7 +137,7 @@ def score_text(
             parts_nll, parts_kl = [], []
             for part in _parts(n * length):
                 now = head_logprobs(loaded, after[part])
-                then = head_logprobs(loaded, unsteered[part].to(after.device))
+                then = _before(loaded, reference, index, part, now.device)
                 wanted = targets.reshape(-1)[part][:, None].to(now.device)
                 refuse_unsayable(batch, now)
                 parts_nll.append(-now.gather(1, wanted)[:, 0])
@@ -143,6 +162,15 @@ def _states(loaded: LoadedModel, batch: Tensor, before: Tensor | None = None, op
         batch = torch.cat([batch[:, :opening], before.expand(len(batch), -1), batch[:, opening:]], 1)
     hidden = hidden_of(run_backbone(loaded, batch.to(loaded.device)))[:, skipped:-1]
     return hidden.reshape(-1, hidden.shape[-1]).contiguous()
+
+
+def _before(
+    loaded: LoadedModel, reference: TextReference, index: int, part: slice, device: torch.device
+) -> Tensor:
+    """The unsteered model's log-probabilities of part of a batch, [tokens, vocabulary]."""
+    if index < len(reference.predictions):
+        return reference.predictions[index][part].to(device)
+    return head_logprobs(loaded, reference.states[index][part].to(device))
 
 
 def _parts(total: int) -> Iterator[slice]:

@@ -10,6 +10,8 @@ _ITERATIONS = 12
 _CANDIDATES = 2.5
 # Where that is few, more cost nothing.
 _MORE, _FEW = 4, 8192
+# Rows of the Gram matrix at a time: enough to multiply fast, few enough to save nearly half.
+_BLOCK = 192
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Subproblem:
 def solve_ridge(problem: Subproblem) -> Tensor:
     """The exact minimiser, by the n × n dual: x = m + D⁻¹Rᵀ (R D⁻¹ Rᵀ + I)⁻¹ (c − R m)."""
     weighted = problem.rows / problem.metric
-    gram = weighted @ problem.rows.T
+    gram = _gram(weighted, problem.rows)
     gram.diagonal().add_(1.0)
     residual = problem.targets - problem.rows @ problem.centre
     multipliers: Tensor = torch.linalg.solve(gram, residual)
@@ -52,7 +54,7 @@ class Lasso:
     def __init__(self, problem: Subproblem) -> None:
         self._problem = problem
         self._weighted = problem.rows / (2 * problem.metric)
-        gram = self._weighted @ problem.rows.T
+        gram = _gram(self._weighted, problem.rows)
         gram.diagonal().add_(1.0)
         self._factor = torch.linalg.cholesky(gram)
 
@@ -112,6 +114,16 @@ def sparse_mean(one: Tensor, other: Tensor, metric: Tensor, density: float) -> T
 def soft_threshold(x: Tensor, threshold: Tensor | float) -> Tensor:
     """The proximal operator of ℓ1: sign(x) · max(|x| − threshold, 0)."""
     return x.sign() * (x.abs() - threshold).clamp(min=0)
+
+
+def _gram(weighted: Tensor, rows: Tensor) -> Tensor:
+    """``weighted @ rows.T`` [n, n], which is symmetric: of the blocks above the diagonal none is multiplied out."""
+    gram = rows.new_empty(len(rows), len(rows))
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        gram[block, : start + _BLOCK] = weighted[block] @ rows[: start + _BLOCK].T
+        gram[:start, block] = gram[block, :start].T
+    return gram
 
 
 def _first_penalty(problem: Subproblem, x: Tensor, allowed: int) -> float:

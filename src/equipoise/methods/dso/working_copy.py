@@ -50,11 +50,14 @@ def _cast(model: nn.Module, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def has_amx() -> bool:
-    """Whether this CPU multiplies bf16 matrices in tiles; without, bf16 is no faster than fp32 on it."""
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported and supported())
+def multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products of bf16 matrices (AMX tiles, or AVX-512's dot products).
+
+    Without them bf16 is no faster than fp32 on it.
+    """
+    instructions = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in instructions)
 
 
 def _bf16_is_faster(loaded: LoadedModel) -> bool:
-    return loaded.device.type == "cpu" and loaded.dtype == torch.float32 and has_amx()
+    return loaded.device.type == "cpu" and loaded.dtype == torch.float32 and multiplies_bf16()
