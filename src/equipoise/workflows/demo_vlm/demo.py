@@ -42,7 +42,6 @@ LIMIT = 96
 PASSAGES = 12
 FEW = 16
 # Looser than an audit's: eleven occupations teach less than an audit asks for, and of 96 questions five are chance.
-TARGET = 0.2
 KL_BUDGET = 0.1
 ACCURACY_DROP = 0.05
 
@@ -153,7 +152,6 @@ def demo_vlm(
         progress=rest,
         strengths=GRID,
         passages=PASSAGES,
-        target=TARGET,
         kl_budget=KL_BUDGET,
         accuracy_drop=ACCURACY_DROP,
         suites=(FewThings(style), FewDifferences(f"emoji:{style}")),
