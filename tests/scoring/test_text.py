@@ -1,6 +1,8 @@
 """Perplexity is the model's own loss; KL is zero without steering, and what the full distributions say with it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from tiny import ARCHITECTURES, BOS, tiny, tiny_tokenizer
 from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.models import LoadedModel
-from equipoise.scoring import encode_passages, score_text, text_reference
+from equipoise.scoring import encode_passages, head_tokens, score_text, text_reference
 from equipoise.tasks import plain_text
 
 LENGTH = 24
@@ -109,10 +111,19 @@ def test_the_size_of_the_heads_batches_changes_nothing(
         reference = text_reference(loaded, passages)
         handle.strength = 0.1
         whole = score_text(loaded, reference)
-        monkeypatch.setattr("equipoise.scoring.text._HEAD_TOKENS", 7)
+        monkeypatch.setattr("equipoise.scoring.text.head_tokens", lambda _: 7)
         parts = score_text(loaded, reference)
     np.testing.assert_allclose(parts.kl, whole.kl, rtol=1e-3)
     np.testing.assert_allclose(parts.nll, whole.nll, rtol=1e-5)
+
+
+def test_large_vocabularies_are_taken_in_smaller_batches() -> None:
+    def tokens(vocabulary: int) -> int:
+        head = SimpleNamespace(weight=torch.empty(vocabulary, 0))
+        return head_tokens(cast(LoadedModel, SimpleNamespace(anatomy=SimpleNamespace(head=head))))
+
+    assert tokens(100) == tokens(49_152) >= 4 * tokens(262_144) > 0
+    assert tokens(10**9) > 0
 
 
 def test_passages_are_the_beginnings_of_long_enough_texts() -> None:

@@ -36,7 +36,6 @@ from . import (  # noqa: F401
     serve,
     utility,
 )
-from .allocator import keep_freed_memory
 from .app import app
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
@@ -79,7 +78,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point ``equipoise``."""
-    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no λ shows ? and goes on

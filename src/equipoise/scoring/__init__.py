@@ -1,6 +1,14 @@
 """Scoring: how probable closed answers and running text are, and seeded generation."""
 
-from .answers import OptionScores, batch_logprobs, head_logprobs, next_states, run_backbone, score_options
+from .answers import (
+    OptionScores,
+    batch_logprobs,
+    head_logprobs,
+    head_tokens,
+    next_states,
+    run_backbone,
+    score_options,
+)
 from .batching import MAX_TOKENS, AnswerBatch, answer_batches, collate
 from .cost import TokenCount, answer_tokens, distinct_prefixes, text_tokens
 from .encoding import EncodedItem, encode, encode_all, plain_ids, prompt_ids, prompt_inputs, text_ids
@@ -45,6 +53,7 @@ __all__ = [
     "generate_ids",
     "generate_seeing",
     "head_logprobs",
+    "head_tokens",
     "image_features",
     "memory",
     "next_states",

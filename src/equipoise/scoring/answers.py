@@ -22,6 +22,8 @@ from .whole import continue_whole, run_whole
 
 # Below this, a pass of its own costs more than the tokens that it saves.
 _WORTH_SHARING = 256
+# At a time: more tokens are no faster, and so many numbers are 100 MB, of which a computation holds several.
+_LEAST_TOKENS, _MOST_TOKENS, _MOST_LOGPROBS = 16, 512, 25_200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +230,13 @@ def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cac
             input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=use_cache
         )
     return loaded.anatomy.backbone(input_ids=ids, past_key_values=cache, use_cache=use_cache)
+
+
+def head_tokens(loaded: LoadedModel) -> int:
+    """Of how many states at most to take :func:`head_logprobs` at a time: the vocabulary is what bounds memory."""
+    weight = getattr(loaded.anatomy.head, "weight", None)
+    vocabulary = len(loaded.tokenizer) if weight is None else len(weight)
+    return max(_LEAST_TOKENS, min(_MOST_TOKENS, _MOST_LOGPROBS // vocabulary))
 
 
 def head_logprobs(loaded: LoadedModel, states: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
-from .answers import head_logprobs, run_backbone
+from .answers import head_logprobs, head_tokens, run_backbone
 from .encoding import document_start, plain_ids
 from .journal import Journal
 from .readable import most_positions
@@ -20,8 +20,6 @@ LONGEST_WINDOW = 2048
 """Tokens of a window where a model reads more: attention's memory grows with the square of its length."""
 # Tokenizers that have no limit say so by a huge one.
 _NO_LIMIT = 10**9
-# A full vocabulary of log-probabilities a token bounds how many are scored at a time.
-_HEAD_TOKENS = 512
 
 
 def windows(ids: Sequence[int], start: int, length: int) -> list[tuple[list[int], list[int]]]:
@@ -116,15 +114,15 @@ def _chunk(
     longest = max(len(read) for _, read, _ in parts)
     padded = [before + read + [0] * (longest - len(read)) for _, read, _ in parts]
     hidden = hidden_of(run_backbone(loaded, torch.tensor(padded).to(loaded.device)))
-    found = []
+    found, most = [], head_tokens(loaded)
     for row, (_, read, wanted) in enumerate(parts):
         end = len(before) + len(read)
         states = hidden[row, end - len(wanted) : end].contiguous()
         targets = torch.tensor(wanted).to(states.device)
         found.append(
             sum(
-                _nats(loaded, states[i : i + _HEAD_TOKENS], targets[i : i + _HEAD_TOKENS])
-                for i in range(0, len(wanted), _HEAD_TOKENS)
+                _nats(loaded, states[i : i + most], targets[i : i + most])
+                for i in range(0, len(wanted), most)
             )
         )
     return found

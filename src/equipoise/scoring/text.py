@@ -11,12 +11,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
-from .answers import head_logprobs, refuse_unsayable, run_backbone
+from .answers import head_logprobs, head_tokens, refuse_unsayable, run_backbone
 from .encoding import opening_ids, plain_ids, text_ids
 from .journal import Journal
-
-# A full vocabulary of log-probabilities a token: what bounds memory is the number of tokens at a time.
-_HEAD_TOKENS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +95,9 @@ def text_reference(
         states = tuple(_states(loaded, batch) for batch in batches)
         for some in states:
             parts = (
-                [head_logprobs(loaded, some[part]) for part in _parts(len(some))] if keep_bytes > 0 else []
+                [head_logprobs(loaded, some[part]) for part in _parts(loaded, len(some))]
+                if keep_bytes > 0
+                else []
             )
             keep_bytes -= sum(part.nbytes for part in parts)
             if keep_bytes <= 0:
@@ -135,7 +134,7 @@ def score_text(
             targets = batch[:, 1:].to(after.device)
             n, length = targets.shape
             parts_nll, parts_kl = [], []
-            for part in _parts(n * length):
+            for part in _parts(loaded, n * length):
                 now = head_logprobs(loaded, after[part])
                 then = _before(loaded, reference, index, part, now.device)
                 wanted = targets.reshape(-1)[part][:, None].to(now.device)
@@ -173,6 +172,7 @@ def _before(
     return head_logprobs(loaded, reference.states[index][part].to(device))
 
 
-def _parts(total: int) -> Iterator[slice]:
-    for start in range(0, total, _HEAD_TOKENS):
-        yield slice(start, min(start + _HEAD_TOKENS, total))
+def _parts(loaded: LoadedModel, total: int) -> Iterator[slice]:
+    most = head_tokens(loaded)
+    for start in range(0, total, most):
+        yield slice(start, min(start + most, total))

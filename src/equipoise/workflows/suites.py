@@ -18,6 +18,7 @@ from ..scoring import (
     OptionScores,
     encode_all,
     generate,
+    head_tokens,
     plain_ids,
     prompt_ids,
     rolling_nll,
@@ -29,9 +30,6 @@ from ..tasks.prompts import FreeTextItem
 from .kept import Kind, data_of
 from .ledger import Ledger
 from .measure import Acting
-
-# Answers of several tokens need the whole vocabulary at each of them: what bounds memory.
-_OPTION_TOKENS = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +143,8 @@ def evidence(
     begins = np.zeros(len(encoded), dtype=bool)
     for rows in np.array_split(order, max(1, len(order) // 256)):
         part = [encoded[row] for row in rows]
-        most = max(1, _OPTION_TOKENS // int(tokens[rows].max() * tokens.shape[1]))
+        # Answers of several tokens need the whole vocabulary at each of them.
+        most = max(1, head_tokens(loaded) // int(tokens[rows].max() * tokens.shape[1]))
         own = None if journal is None else journal.part(rows.tolist())
         scores = adjusted(score_options(loaded, part, max_rows=most, journal=own), rows.tolist())
         logp[rows, : scores.logp.shape[1]], begins[rows] = scores.logp, scores.begins

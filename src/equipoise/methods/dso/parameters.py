@@ -8,14 +8,10 @@ from torch import Tensor
 
 from ...interventions import AffineEdit, LiveEdit, attach_live
 from ...models import LoadedModel, hidden_of
-from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, run_backbone
+from ...scoring import EncodedItem, answer_batches, batch_logprobs, head_logprobs, head_tokens, run_backbone
 
 Heads = Callable[[Tensor, Tensor], Sequence[Tensor]]
 """From log-probabilities [B, K] and the items' indices [B] to scalars a row, a list of [B]."""
-
-
-# What bounds memory is a vocabulary of log-probabilities a token, several times over.
-_TOKENS = 512
 
 
 class NormParameters:
@@ -113,7 +109,7 @@ def text_gradients(
     """
     sampled, observed, count = [], torch.zeros(parameters.size), 0
     nothing = torch.zeros(parameters.size)
-    rows = _rows(passages)
+    rows = _rows(parameters.loaded, passages)
     for start in range(0, len(passages), rows):
         batch = passages[start : start + rows]
         leaves, steering = parameters.attach_rows(nothing, len(batch))
@@ -137,7 +133,7 @@ def text_gradients(
 def kl_gradient(parameters: NormParameters, passages: Tensor, vector: Tensor) -> tuple[float, Tensor]:
     """KL(steered by ``vector`` ‖ base), mean nats a token of passages [n, T], and its gradient [P]."""
     total, gradient, count = 0.0, torch.zeros(parameters.size), 0
-    for batch in torch.split(passages, _rows(passages)):
+    for batch in torch.split(passages, _rows(parameters.loaded, passages)):
         ids = batch.to(parameters.loaded.device)
         with torch.no_grad():
             before = _predictions(parameters.loaded, ids)
@@ -152,8 +148,8 @@ def kl_gradient(parameters: NormParameters, passages: Tensor, vector: Tensor) ->
     return max(total / count, 0.0), gradient / count
 
 
-def _rows(passages: Tensor) -> int:
-    return max(1, _TOKENS // passages.shape[1])
+def _rows(loaded: LoadedModel, passages: Tensor) -> int:
+    return max(1, head_tokens(loaded) // passages.shape[1])
 
 
 def _predictions(loaded: LoadedModel, ids: Tensor) -> Tensor:
