@@ -84,6 +84,19 @@ def test_the_planted_best_is_the_lowest_at_every_budget_and_the_verdict_says_so(
     assert set(comparison(turned).best) == {"dear"}
 
 
+def test_what_costs_right_answers_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"dear": dear(), "clean": clean()}
+    plain = compare(model(), TinyTask(), given, **FAST)
+    least = {budget: at(plain, "clean", budget).bias.value for budget in BUDGETS}
+    monkeypatch.setattr(
+        AtBudget, "keeps_accuracy", property(lambda self: self.bias.value > least[self.budget])
+    )
+    passed = compare(model(), TinyTask(), given, **FAST)
+    assert set(comparison(plain).best) == {"clean"} and set(comparison(passed).best) == {"dear"}
+    assert passed.recommendation is not None and passed.recommendation.mitigation == "dear"
+    assert {at(passed, "dear", budget).best_other for budget in BUDGETS} == {None}
+
+
 def test_a_strength_between_those_of_the_grid_spends_a_budget() -> None:
     here = at(everything(), "dear", 0.01)
     (chosen,) = here.strengths.values()

@@ -11,6 +11,9 @@ from .checked import Node
 from .estimates import read_estimate, write_estimate
 from .results import Json, Results
 
+# How far unambiguous accuracy may fall; of few answers two more wrong ones are no evidence.
+_DROP, _CHANCE, _NEAR = 0.01, 2, 1e-9
+
 
 @dataclass(frozen=True)
 class AtBudget:
@@ -45,6 +48,12 @@ class AtBudget:
     def bias(self) -> Estimate | None:
         """Held-out per-occupation bias."""
         return self.metrics.get("per_occupation_bias")
+
+    @property
+    def keeps_accuracy(self) -> bool:
+        """Whether unambiguous accuracy falls by at most a point, or by two answers where that is more."""
+        change = self.changes.get("unambiguous_accuracy")
+        return change is None or not change.value < -max(_DROP, _CHANCE / max(1, change.n)) - _NEAR
 
     def to_dict(self) -> Json:
         """The entry in ``budgets`` of a mitigation."""

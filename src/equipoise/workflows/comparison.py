@@ -92,9 +92,11 @@ def compare_choices(
             (place for place, cell in enumerate(cells) if cell.acts and cell.bias is not None),
             key=lambda place: _value(cells[place].bias),
         )
-        best.append(candidacies[ranked[0]].contender.name if ranked else None)
+        # Bias that goes with the right answers is not taken away but covered up.
+        keeping = [place for place in ranked if cells[place].keeps_accuracy]
+        best.append(candidacies[keeping[0]].contender.name if keeping else None)
         for place, cell in enumerate(cells):
-            other = next((rival for rival in ranked if rival != place), None)
+            other = next((rival for rival in keeping if rival != place), None)
             wanted = [] if other is None else [other]
             wanted += [
                 number

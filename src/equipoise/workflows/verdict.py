@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..metrics import Estimate
 from ..reports import AtBudget, Compared, Comparison
 
@@ -35,6 +37,9 @@ def verdict(comparison: Comparison, base: Estimate | None) -> str:
     """Which mitigation to take and why, in a few sentences that don't claim more than the intervals show."""
     found = pick(comparison)
     if found is None:
+        dear = _lower_but_dear(comparison, len(comparison.budgets) // 2, math.inf)
+        if dear:
+            return f"Take none: what lowers bias within these budgets costs right answers. {' '.join(dear)}"
         if any(comparison.best):
             return "Take none: the random control comes out lowest, so no method shows an effect of its own here."
         return "Take none: within these budgets nothing lowers bias on validation items."
@@ -51,6 +56,7 @@ def verdict(comparison: Comparison, base: Estimate | None) -> str:
     cost = at.changes.get("unambiguous_accuracy")
     if cost is not None and cost.high < 0:
         text.append(f"It costs {_points(-cost.value)} points of unambiguous accuracy ({_range(cost, -1)}).")
+    text += _lower_but_dear(comparison, comparison.budgets.index(at.budget), at.bias.value)
     also = [
         f"{budget:g}"
         for budget, best in zip(comparison.budgets, comparison.best, strict=True)
@@ -59,13 +65,35 @@ def verdict(comparison: Comparison, base: Estimate | None) -> str:
     if also:
         text.append(f"It is also the lowest at {' and '.join(also)}.")
     for place, (budget, best) in enumerate(zip(comparison.budgets, comparison.best, strict=True)):
-        if best is None:
+        if best is None and not _lower_but_dear(comparison, place, math.inf):
             text.append(f"At {budget:g} nothing lowers bias on validation items.")
+        elif best is None:
+            text.append(f"At {budget:g} whatever lowers bias costs right answers.")
         elif best != one.name:
             text.append(
                 _elsewhere(one, next(m for m in comparison.mitigations if m.name == best), place, budget)
             )
     return " ".join(text)
+
+
+def _lower_but_dear(comparison: Comparison, place: int, bias: float) -> list[str]:
+    """A sentence for each mitigation that has less bias within a budget and isn't taken for its accuracy."""
+    found = []
+    for one in comparison.mitigations:
+        at = one.at[place]
+        cost = at.changes.get("unambiguous_accuracy")
+        if (
+            at.acts
+            and at.bias is not None
+            and cost is not None
+            and not at.keeps_accuracy
+            and at.bias.value < bias
+        ):
+            found.append(
+                f"{one.name} has {_points(at.bias.value)} there, but costs {_points(-cost.value)} points of unambiguous"
+                f" accuracy ({_range(cost, -1)})."
+            )
+    return found
 
 
 def _against(at: AtBudget) -> str:
