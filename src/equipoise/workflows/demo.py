@@ -81,6 +81,7 @@ def fit_and_audit(
     strengths: Sequence[float] = GRID,
     passages: int = PASSAGES,
     suites: Sequence[Suite] = (),
+    target: float = TARGET,
     kl_budget: float = 0.05,
     accuracy_drop: float = 0.01,
 ) -> tuple[Intervention, Results]:
@@ -100,7 +101,7 @@ def fit_and_audit(
         intervention={seed: intervention},
         strengths=strengths,
         seeds=(seed,),
-        target=TARGET,
+        target=target,
         kl_budget=kl_budget,
         accuracy_drop=accuracy_drop,
         limit=limit,

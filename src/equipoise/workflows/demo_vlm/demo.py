@@ -41,7 +41,9 @@ SETTINGS: Mapping[str, str] = {
 LIMIT = 96
 PASSAGES = 12
 FEW = 16
-# Looser than an audit's: eleven occupations teach less than an audit asks for, and of 96 questions five are chance.
+# A quarter of what was planted. The budgets are looser than an audit's: eleven occupations teach less than an audit asks
+# for, and of 96 questions five are chance.
+TARGET = 0.125
 KL_BUDGET = 0.1
 ACCURACY_DROP = 0.05
 
@@ -152,6 +154,7 @@ def demo_vlm(
         progress=rest,
         strengths=GRID,
         passages=PASSAGES,
+        target=TARGET,
         kl_budget=KL_BUDGET,
         accuracy_drop=ACCURACY_DROP,
         suites=(FewThings(style), FewDifferences(f"emoji:{style}")),
