@@ -28,9 +28,6 @@ from ..scoring import (
 )
 from ..tasks import Item
 
-# Log-probabilities of the passages that are compared with every state: a quarter of a comparison's time, in bytes.
-_KEPT = 1 << 29
-
 
 @dataclass(frozen=True)
 class Validated:
@@ -89,7 +86,7 @@ class Validation:
         self._clear = [item for item in items if item.part == "unambiguous"]
         self._encoded = encode_all(loaded, self._ambiguous)
         self._clear_encoded = encode_all(loaded, self._clear)
-        self._text: TextReference = text_reference(loaded, passages, keep_bytes=_KEPT)
+        self._text: TextReference = text_reference(loaded, passages)
         self._clear_before = _next_tokens(loaded, self._clear_encoded)
 
     def __call__(self, intervention: Intervention | None) -> Validated:
