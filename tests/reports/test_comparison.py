@@ -20,6 +20,8 @@ from equipoise.reports import (
     figure_comparison,
     render_page,
 )
+from equipoise.reports.canvas import GLYPHS, MARKERS, SERIES
+from equipoise.reports.marks import style
 
 NAMES = ("dso", "caa", "iti", "leace", "mean_projection", "mean_difference", "random", "prompting")
 
@@ -231,3 +233,11 @@ def test_the_audits_table_reads_a_comparison_too():
     console = Console(width=150, record=True, file=io.StringIO())
     console.print(audit_tables(Results.from_dict(compared())))
     assert "mean_projection" in console.export_text()
+
+
+def test_no_two_mitigations_look_alike() -> None:
+    looks = [(look["color"], look["marker"]) for look in map(style, range(24))]
+    assert len(set(looks)) == len(looks)
+    assert len(GLYPHS) == len(MARKERS)
+    # In words as in figures: the legend of the page counts in the same way.
+    assert len({(number % len(SERIES), GLYPHS[number % len(GLYPHS)]) for number in range(24)}) == 24

@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 # Okabe and Ito's palette, told apart with any colour vision, and two more; markers differ as well.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa8", "#7d6b2f")
-MARKERS = "osD^vPX*"
-GLYPHS = "●■◆▲▼✚✖★"  # the same markers as text
+# One more than there are colours, so that a ninth mitigation doesn't look like the first.
+MARKERS = "osD^vPX*<"
+GLYPHS = "●■◆▲▼✚✖★◀"  # the same markers as text
 INK, MUTED, LINE, PAPER, GOOD = "#1f2430", "#5d6473", "#d9dbe1", "#ffffff", "#1b7a4b"
 _VARIABLES = {
     INK: "--ink",
