@@ -234,9 +234,13 @@ def run_backbone(loaded: LoadedModel, ids: Tensor, *, cache: Any = None, use_cac
 
 def head_tokens(loaded: LoadedModel) -> int:
     """Of how many states at most to take :func:`head_logprobs` at a time: the vocabulary is what bounds memory."""
+    return max(_LEAST_TOKENS, min(_MOST_TOKENS, _MOST_LOGPROBS // vocabulary(loaded)))
+
+
+def vocabulary(loaded: LoadedModel) -> int:
+    """How many log-probabilities the head makes a token."""
     weight = getattr(loaded.anatomy.head, "weight", None)
-    vocabulary = len(loaded.tokenizer) if weight is None else len(weight)
-    return max(_LEAST_TOKENS, min(_MOST_TOKENS, _MOST_LOGPROBS // vocabulary))
+    return len(loaded.tokenizer) if weight is None else len(weight)
 
 
 def head_logprobs(loaded: LoadedModel, states: Tensor) -> Tensor:

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import answers_start
 from ..models import LoadedModel, hidden_of
-from .answers import head_logprobs, head_tokens, refuse_unsayable, run_backbone
+from .answers import head_logprobs, head_tokens, refuse_unsayable, run_backbone, vocabulary
 from .encoding import opening_ids, plain_ids, text_ids
 from .journal import Journal
 
-_KEPT_BYTES = 1 << 29
+_KEPT_BYTES, _NUMBER_BYTES = 1 << 29, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +98,12 @@ def text_reference(
     predictions: list[Tensor] = []
     with torch.inference_mode():
         states = tuple(_states(loaded, batch) for batch in batches)
+        room = keep_bytes // (_NUMBER_BYTES * vocabulary(loaded))
         for some in states:
-            parts = (
-                [head_logprobs(loaded, some[part]) for part in _parts(loaded, len(some))]
-                if keep_bytes > 0
-                else []
-            )
-            keep_bytes -= sum(part.nbytes for part in parts)
-            if keep_bytes <= 0:
+            room -= len(some)
+            if room < 0:
                 break
+            parts = [head_logprobs(loaded, some[part]) for part in _parts(loaded, len(some))]
             predictions.append(torch.cat(parts))
     return TextReference(batches, states, tuple(predictions))
 
