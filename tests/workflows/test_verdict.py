@@ -51,6 +51,11 @@ def test_the_verdict_names_what_is_lower_and_why_it_is_not_taken() -> None:
     assert "wrecks" not in verdict(compared("fine", fine=at(0.2, 0.0), wrecks=at(0.25, -0.33)), None)
 
 
+def test_a_control_that_is_lowest_is_named_before_what_is_dear() -> None:
+    said = verdict(compared("random", random=at(0.2, 0.0), wrecks=at(0.03, -0.33)), None)
+    assert said.startswith("Take none: the random control comes out lowest")
+
+
 def test_where_everything_costs_right_answers_none_is_taken() -> None:
     said = verdict(compared(None, wrecks=at(0.03, -0.33)), None)
     assert said.startswith(
