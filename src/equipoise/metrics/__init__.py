@@ -37,7 +37,7 @@ from .stereotypes import preferred, stereoset_icat, stereoset_lms, stereoset_ss,
 from .table import Table, mean_of
 from .text import Texts, kl_to_base, perplexity
 from .vqa import vqa_accuracy, vqa_answer
-from .within_budget import Candidate, best_within, crossing, vertex
+from .within_budget import Candidate, accuracy_drop, best_within, crossing, vertex
 
 __all__ = [
     "FAIR",
@@ -62,6 +62,7 @@ __all__ = [
     "TooFewClusters",
     "abstention_rate",
     "accuracy",
+    "accuracy_drop",
     "accuracy_risk",
     "anti_f1",
     "attribute_kl",

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..metrics import Estimate
+from ..metrics import Estimate, accuracy_drop
 from .checked import Node
 from .estimates import read_estimate, write_estimate
 from .results import Json, Results
 
-# How far unambiguous accuracy may fall; of few answers two more wrong ones are no evidence.
-_DROP, _CHANCE, _NEAR = 0.01, 2, 1e-9
+_NEAR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,9 @@ class AtBudget:
 
     @property
     def keeps_accuracy(self) -> bool:
-        """Whether unambiguous accuracy falls by at most a point, or by two answers where that is more."""
+        """Whether unambiguous accuracy falls by no more than :func:`equipoise.metrics.accuracy_drop`."""
         change = self.changes.get("unambiguous_accuracy")
-        return change is None or not change.value < -max(_DROP, _CHANCE / max(1, change.n)) - _NEAR
+        return change is None or not change.value < -accuracy_drop(change.n) - _NEAR
 
     def to_dict(self) -> Json:
         """The entry in ``budgets`` of a mitigation."""

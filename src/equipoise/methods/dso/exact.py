@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...interventions import Intervention, Provenance
+from ...metrics import accuracy_drop
 from ...models import LoadedModel
 from ...scoring import encode_passages
 from ...tasks import Item
@@ -49,11 +50,6 @@ _REMEMBERED = 2
 _PIECES = 4
 _VALIDATION_PASSAGES = 20
 _VALIDATION_ITEMS = {"ambiguous": 172, "unambiguous": 86}
-# How far the accuracy on unambiguous items may fall; of few, two more wrong answers are no evidence.
-_DROP = 0.01
-_FEW = 50
-_CHANCE = 2
-_MOST = 0.1
 # How much longer the mean of the last two states may become, and how near to the budget a length aims.
 _LONGEST = 1.2
 _ASIDE = 0.99
@@ -87,8 +83,7 @@ class ExactFit:
             for i in balanced(part, number, seed, 0, whole=name == "ambiguous")
         ]
         self.validation = Validation(loaded, shown, outcomes, held, target)
-        clear = sum(item.part == "unambiguous" for item in shown)
-        self._drop = min(_MOST, _CHANCE / clear) if 0 < clear < _FEW else _DROP
+        self._drop = accuracy_drop(sum(item.part == "unambiguous" for item in shown))
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None
