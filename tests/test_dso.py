@@ -248,9 +248,19 @@ class TestGenderParityReward:
         sample = {**row(answer=1), "options": (" the nurse", " the nurse practitioner")}
         assert self.reward(["The nurse practitioner."], [sample]).tolist() == [1]
 
+    def test_an_option_is_said_in_whole_words(self) -> None:
+        assert self.reward([" her", "Help!", "he's"], [row(answer=0)] * 3).tolist() == [-1, -1, 1]
+        letters = {**row(answer=1), "options": ("A", "B")}
+        said = ["B", "b)", "B: she", "Because", "Both", "An apple"]
+        assert self.reward(said, [letters] * 6).tolist() == [1, 1, 1, -1, -1, -1]
+        unspaced = {**row(answer=0), "options": ("医者", "看護師")}
+        assert self.reward(["医者です"], [unspaced]).tolist() == [1]
+
     def test_needs_the_samples(self) -> None:
         with pytest.raises(InputError, match="metadata"):
             self.reward([" he"])
+        with pytest.raises(InputError, match="sample 1 has no 'options', which the parity reward needs"):
+            self.reward([" he", " she"], [row(), {"conversation": []}])
 
 
 class Pronouns(Task):

@@ -102,6 +102,11 @@ def test_skin_tone_is_asked_in_the_same_way(folder: Path) -> None:
     assert len({named(item, option)[:2] for option in (0, 1)}) == 1
 
 
+def test_an_unknown_attribute_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="occupation-pairs takes gender, tone, race, not 'age'"):
+        OccupationPairs(str(folder), "age")
+
+
 def test_too_few_people_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there are 2 occupations with images that differ in gender alone"):
         OccupationPairs(str(drawn(tmp_path, ("cook", "pilot"))))

@@ -215,6 +215,11 @@ def test_social_counterfactuals_names_what_is_wrong(tmp_path: Path) -> None:
     assert "no caption" in refusal(f"socialcounterfactuals:{path}")
     parquet(path, [{**row, "image": {"bytes": b"none", "path": None}}])
     assert "train.parquet, row 0 is no image" in refusal(f"socialcounterfactuals:{path}")
+    parquet(path, [counterfactual(k, f"A photo of a White male doctor {k}") for k in range(40)])
+    data = bytearray(path.read_bytes())
+    data[20:2000] = bytes(1980)  # the footer is as it was
+    path.write_bytes(data)
+    assert "train.parquet is damaged" in refusal(f"socialcounterfactuals:{path}")
 
 
 def test_emoji_people_come_from_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,21 @@ def test_vqa_files(tmp_path: Path) -> None:
     assert one.images[0].path.name == "COCO_val2014_000000000003.png"
 
 
+def test_an_image_of_vqa_is_one_file(tmp_path: Path) -> None:
+    """Some systems put a hidden file beside each; two others could both be meant."""
+    spec = vqa(tmp_path / "vqa")
+    hidden = tmp_path / "vqa" / "z" / "._COCO_val2014_000000000003.png"
+    draw(tmp_path / "vqa" / "z" / "a.png")
+    hidden.write_bytes(b"notes")
+    with pytest.warns(InputWarning):
+        assert load_questions(spec)[1][2].images[0].path == (
+            tmp_path / "vqa" / "val2014" / "COCO_val2014_000000000003.png"
+        )
+    draw(tmp_path / "vqa" / "small" / "3.png")
+    with pytest.raises(InputError, match=r"3\.png and .*3\.png are both image 3: leave one of them"):
+        load_questions(spec)
+
+
 def test_mmmu_files(tmp_path: Path) -> None:
     with pytest.warns(
         InputWarning, match="mmmu: questions: 1 of 2 are left out: they are no multiple-choice"
@@ -97,6 +112,10 @@ def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
         (mmmu(tmp_path / "b", options="what"), "these must be MMMU's columns"),
         (mmmu(tmp_path / "e", options="5"), "these must be MMMU's columns"),
         (mmmu(tmp_path / "c", image_1=None), "image_1 is missing"),
+        (
+            mmmu(tmp_path / "f", image_1={"bytes": b"none", "path": None}),
+            "validation_Art_1: image_1 is no image",
+        ),
         *(
             (mmmu(tmp_path / f"d{n}", answer=text), "is no single letter")
             for n, text in enumerate(("", "BC", "?"))

@@ -17,15 +17,22 @@ class GenderParityRewardForSynthBias(BaseReward):
     On an ambiguous sample, -1 if what is answered has more than an equal share of this batch's answers about its
     occupations, +1 if it has less, 0 for an equal one; of two answers that is -1 for the favoured one, of more groups
     each is compared with 1 over their number. On an unambiguous one, +1 for the right answer and -1 for
-    a wrong one. A completion that begins with none of the options gets -1: silence must not pay.
+    a wrong one. A completion that begins with none of the options, as whole words, gets -1: silence must not pay.
     """
 
     def __call__(
         self, completions: Sequence[str], input_metadata: Sequence[Mapping[str, Any]] | None = None
     ) -> Tensor:
-        """Rewards [B] of the completions; the metadata are the samples. Raises InputError without metadata."""
+        """Rewards [B] of the completions; the metadata are the samples. Raises InputError without these."""
         if input_metadata is None or len(input_metadata) != len(completions):
             raise InputError("the parity reward needs each completion's sample as metadata")
+        for number, row in enumerate(input_metadata):
+            for name in ("options", "outcomes", "groups", "answer"):
+                if name not in row:
+                    raise InputError(
+                        f"sample {number} has no {name!r}, which the parity reward needs: give samples as"
+                        " CorefResolutionLoader makes them"
+                    )
         chosen = [
             _answer(text, row["options"]) for text, row in zip(completions, input_metadata, strict=True)
         ]
@@ -58,7 +65,18 @@ class GenderParityRewardForVisionTasks(GenderParityRewardForSynthBias):
 
 
 def _answer(completion: str, options: Sequence[str]) -> int | None:
-    """Index of the longest option that the completion begins with, whitespace and case aside."""
+    """Index of the longest option that the completion begins with, in whole words, whitespace and case aside."""
     text = completion.strip().casefold()
-    matches = [index for index, option in enumerate(options) if text.startswith(option.strip().casefold())]
+    matches = [index for index, option in enumerate(options) if _begins(text, option.strip().casefold())]
     return max(matches, key=lambda index: len(options[index]), default=None)
+
+
+def _begins(text: str, option: str) -> bool:
+    """Whether the option stands first and ends there: "her" doesn't say "he", nor "because" the letter B."""
+    before, after = option[-1:], text[len(option) : len(option) + 1]
+    return text.startswith(option) and not (_goes_on(before) and _goes_on(after))
+
+
+def _goes_on(sign: str) -> bool:
+    """Whether words of this script are parted by blanks, and this is within one; letters without case are neither."""
+    return sign.isdigit() or sign.lower() != sign.upper()

@@ -17,6 +17,9 @@ from .image import PLACEHOLDER
 from .portrait import CATEGORIES
 
 
+_TEXTS = ("system", "one_image", "two_images", "named", "separator")
+
+
 @dataclass(frozen=True)
 class ChoicePrompts:
     """How the questions are put.
@@ -27,6 +30,7 @@ class ChoicePrompts:
         named: what stands there instead of one image, with ``{value}``.
         templates: the questions of each category, with ``{attribute}``, ``{concept}`` or ``{a_concept}``, and
             ``{options}``.
+        separator: what stands between the options where a template lists them.
         options: for each attribute its options and what each means.
         concepts: the sets of concepts, by name and category.
         free_system, free: system prompt and questions of each category without options, for free answers.
@@ -38,6 +42,7 @@ class ChoicePrompts:
     two_images: str
     named: str
     templates: Mapping[str, tuple[str, ...]]
+    separator: str
     options: Mapping[str, tuple[tuple[str, str], ...]]
     concepts: Mapping[str, Mapping[str, tuple[str, ...]]]
     free_system: str
@@ -80,6 +85,9 @@ def choice_prompts(path: str | PathLike[str] | None = None) -> ChoicePrompts:
 
 
 def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
+    for name, text in given.items():
+        if name in _TEXTS and not isinstance(text, str):
+            raise InputError(f"{where}: {name} is {text!r}, and must be a text")
     try:
         lists = {f"templates.{kind}": texts for kind, texts in given["templates"].items()}
         lists |= {f"free.{kind}": texts for kind, texts in given["free"].items() if kind != "system"}
@@ -100,6 +108,7 @@ def _checked(given: Mapping[str, Any], where: str) -> ChoicePrompts:
             two_images=str(given["two_images"]),
             named=str(given["named"]),
             templates={kind: tuple(map(str, texts)) for kind, texts in given["templates"].items()},
+            separator=str(given["separator"]),
             options={
                 attribute: tuple((str(text), str(means)) for text, means in pairs)
                 for attribute, pairs in given["options"].items()

@@ -171,7 +171,7 @@ class Choices(Task):
             attribute=_ATTRIBUTES.get(self.attribute, self.attribute),
             concept=concept,
             a_concept=with_article(concept),
-            options=", ".join(text for text, _ in options),
+            options=self.prompts.separator.join(text for text, _ in options),
         )
         turns = [{"role": "user", "content": before + question}]
         if self.prompts.system.strip():

@@ -48,10 +48,10 @@ class OccupationPairs(Task):
 
     Args:
         source: see :func:`equipoise.tasks.people.load_people`.
-        attribute: ``gender``; ``tone`` for dark and light skin, which a source may label as ``race``.
+        attribute: ``gender``; ``tone`` for dark and light skin, which a source may label as ``race``; or that.
 
-    An outcome is the attribute of the person chosen. Raises :class:`InputError` if there are not three occupations
-    with such pairs.
+    An outcome is the attribute of the person chosen. Raises :class:`InputError` for another attribute, or if
+    there are not three occupations with such pairs.
     """
 
     about = (
@@ -60,6 +60,8 @@ class OccupationPairs(Task):
     )
 
     def __init__(self, source: str | Sequence[Portrait] = "emoji", attribute: str = "gender") -> None:
+        if attribute not in _VALUES:
+            raise InputError(f"occupation-pairs takes {', '.join(_VALUES)}, not {attribute!r}")
         portraits = load_people(source) if isinstance(source, str) else list(source)
         portraits = [portrait for portrait in portraits if portrait.category == "occupation"]
         if attribute == "tone" and not any("tone" in portrait.labels for portrait in portraits):

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from ..errors import InputError, tell_left_out
 from ..files import read_text
 from ..metrics import Table, mean_of, vqa_accuracy
-from .image import PLACEHOLDER, pictures
+from .image import PLACEHOLDER, Picture, picture, pictures
 from .item import Item
 from .multiple_choice import MultipleChoice
 from .prompts import FreeTextItem
@@ -85,7 +86,8 @@ def load_questions(spec: str) -> tuple[str, list[OpenQuestion] | list[Item]]:
     """The questions of ``vqa:PATH`` or ``mmmu:PATH``, and their kind.
 
     - ``vqa:PATH``: a folder with VQAv2's ``*questions.json`` and ``*annotations.json`` of one split, and its images in
-      any folder below, named ``..._000000123456.jpg`` by their id. Questions whose image isn't there are left out.
+      any folder below, named ``..._000000123456.jpg`` by their id, one each. Questions whose image isn't there are left
+      out.
     - ``mmmu:PATH``: a parquet file of the hub's ``MMMU/MMMU``, or a folder with several; needs pyarrow. Where there are
       files ``validation-*`` these alone are read: ``dev`` has examples to show, and ``test``'s answers are withheld.
       Multiple-choice questions alone; a subject (the folder of such a file, otherwise the file's name) is a group.
@@ -106,7 +108,10 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
     asked = _json(folder, "*questions.json", "questions")
     answered = {_id(folder, one): one for one in _json(folder, "*annotations.json", "annotations")}
     pattern = re.compile(r"_?0*(\d+)\.(?:jpg|jpeg|png)$", re.IGNORECASE)
-    images = {int(m[1]): path for path in sorted(folder.rglob("*")) if (m := pattern.search(path.name))}
+    images: dict[int, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if (m := pattern.search(path.name)) and not path.name.startswith("."):
+            images[int(m[1])].append(path)
     unseen = 0
     for one in asked:
         number, shown_in = _id(folder, one), _id(folder, one, "image_id")
@@ -117,6 +122,9 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
         if shown_in not in images:
             unseen += 1
             continue
+        if len(images[shown_in]) > 1:
+            one_of, another = images[shown_in][:2]
+            raise InputError(f"{folder}: {one_of} and {another} are both image {shown_in}: leave one of them")
         try:
             humans = tuple(str(answer["answer"]) for answer in known["answers"])
             text = _VQA_PROMPT.format(question=str(one["question"]))
@@ -124,7 +132,7 @@ def _vqa(folder: Path) -> Iterator[OpenQuestion]:
             raise InputError(f"{place}: {error} is missing: these must be VQAv2's files") from None
         if not humans:
             raise InputError(f"{place} has no answers")
-        shown = pictures([images[shown_in]])
+        shown = pictures(images[shown_in])
         prompt = ({"role": "user", "content": text},)
         yield OpenQuestion(str(number), prompt, str(shown_in), {"humans": list(humans)}, shown)
     if unseen < len(asked):
@@ -207,12 +215,12 @@ def _choice(file: Path, row: Mapping[str, Any], subject: str) -> Item:
     listed = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
     text = _MMMU_PROMPT.format(question=question, options=listed)
     numbers = _MMMU_IMAGE.findall(text)
-    shown = []
+    shown: list[Picture] = []
     for number in numbers:
         image = row.get(f"image_{number}")
         if not isinstance(image, Mapping) or not image.get("bytes"):
             raise InputError(f"{place}: image_{number} is missing")
-        shown.append(image["bytes"])
+        shown.append(picture(image["bytes"], f"{place}: image_{number}"))
     letters = tuple(LETTERS[: len(options)])
     return Item(
         id=str(row.get("id")),

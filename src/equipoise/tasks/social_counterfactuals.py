@@ -67,7 +67,14 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     missing = [name for name in _NEEDED if name not in table.schema_arrow.names]
     if missing:
         raise InputError(f"socialcounterfactuals: {file} has no column {missing[0]!r}")
-    for batch in table.iter_batches(batch_size=64):
+    batches = table.iter_batches(batch_size=64)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (OSError, ValueError) as error:  # the footer may be whole where a page is not
+            raise InputError(f"socialcounterfactuals: {file} is damaged ({error}): get it again") from error
+        if batch is None:
+            return
         yield from batch.to_pylist()
 
 
