@@ -16,7 +16,6 @@ from ..metrics import FAIR
 from .image import PLACEHOLDER
 from .portrait import CATEGORIES
 
-
 _TEXTS = ("system", "one_image", "two_images", "named", "separator")
 
 
