@@ -11,9 +11,10 @@ from vlms import tiny_vlm
 from equipoise.cli import run
 from equipoise.errors import InputError
 from equipoise.interventions import AffineEdit, Intervention, attach
-from equipoise.metrics import vqa_accuracy
+from equipoise.metrics import Bootstrap, vqa_accuracy
 from equipoise.scoring import generate, score_options
-from equipoise.tasks import load_questions
+from equipoise.tasks import OpenQuestion, load_questions
+from equipoise.tasks.questions import VQA
 from equipoise.workflows import utility
 
 
@@ -39,6 +40,16 @@ def test_open_answers_are_generated_and_judged(tmp_path: Path) -> None:
     assert steered.change.value == pytest.approx(np.mean(scores[1]) - np.mean(scores[0]))
     written = json.loads((tmp_path / "u.json").read_text())
     assert written["kind"] == "utility" and written["n"] == 5 and len(written["rows"]) == 2
+
+
+def test_a_suite_and_the_command_say_the_same(tmp_path: Path) -> None:
+    """Also where every answer is wrong: eight images don't show that none would ever be answered."""
+    spec = vqa(tmp_path / "vqa", 9)
+    asked = [one for one in load_questions(spec)[1] if isinstance(one, OpenQuestion)]
+    (row,) = utility(tiny_vlm("LLaVA"), spec).rows
+    reading = VQA(tmp_path / "vqa").completion_readings(asked, ["wrong"] * len(asked))["accuracy"]
+    found = Bootstrap({one.group for one in asked}).estimate(reading.statistic, reading.sample)
+    assert row.accuracy.value == 0 and found == row.accuracy and found.high > 0.3
 
 
 def test_letters_are_chosen_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

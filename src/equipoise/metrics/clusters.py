@@ -144,7 +144,8 @@ class Statistic(Generic[S_contra]):
     ``draws(sample, draws)`` gives its value [B] in every draw, NaN where it is undefined. ``limits(sample)`` is the
     range it can take. ``cautious(sample)`` is given for statistics made of absolute values, which noise can only
     raise: an estimate whose expectation is no higher than the truth (see :mod:`equipoise.metrics.intervals`).
-    ``share`` marks a share of yes-or-no items, whose draws cannot vary when all items agree.
+    ``share`` marks a share of yes-or-no items, or a mean of the like between 0 and 1: draws cannot vary when all items
+    are at one limit, and the exact binomial bound holds for both.
     """
 
     name: str

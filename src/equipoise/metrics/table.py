@@ -57,7 +57,7 @@ class Table:
 
 
 def mean_of(column: str, *, name: str | None = None, share: bool = True) -> Statistic[Table]:
-    """The mean of a column of numbers in [0, 1] over its items; ``share`` says that they are 0 or 1."""
+    """The mean of a column of numbers in [0, 1] over its items; ``share`` as in :class:`Statistic`."""
 
     def draws(table: Table, counts: Draws) -> Floats:
         return weighted_mean(table[column], counts.of_items(table))

@@ -61,7 +61,7 @@ class VQA(FreeSuite):
             {"accuracy": right, "empty": [not text for text in said]}, [(one.group,) for one in prompts]
         )
         return {
-            "accuracy": Reading(mean_of("accuracy", share=False), table),
+            "accuracy": Reading(mean_of("accuracy"), table),
             "empty_rate": Reading(mean_of("empty"), table),
         }
 
