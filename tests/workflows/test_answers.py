@@ -74,6 +74,17 @@ def test_a_collapse_shows() -> None:
     assert any("one text" in reason for reason in steered.collapse) and steered.alike == 1.0
 
 
+def test_two_answers_are_compared_without_an_interval() -> None:
+    found = answers(model(), intervention=edit(300.0), strengths=[1.0], limit=2, new_tokens=8)
+    base, steered = found.rows
+    assert base.alike == 0.5 and base.collapse == ()  # one of each: neither says what the other does
+    for name in ("perplexity", "repetition"):
+        change = steered.changes[name]
+        assert change.value == getattr(steered, name).value - getattr(base, name).value
+        assert np.isnan(change.low) and np.isnan(change.high)
+    assert set(steered.changes) == {*steered.shares, "perplexity", "repetition"}
+
+
 def test_nothing_changes_under_an_edit_that_does_nothing() -> None:
     found = answers(model(), intervention=edit(0.0), strengths=[1.0], limit=10, new_tokens=4)
     assert {change.value for change in found.rows[1].changes.values()} == {0.0}

@@ -12,6 +12,7 @@ from tiny import tiny
 from vlms import tiny_vlm
 
 from equipoise.cli import run
+from equipoise.cli.show import show_choices
 from equipoise.errors import InputError
 from equipoise.interventions import attach
 from equipoise.methods import Prompting
@@ -101,6 +102,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run([*common, "--source", "fewer"]) == 2
     assert "no images of people at 'fewer'" in capsys.readouterr().err
     assert run(["choices", str(tmp_path / "model"), "--prompts", "nowhere.toml"]) == 2
+
+
+def test_names_in_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.toml"
+    options = "[['Old', '[old]'], ['Young', '[/young]'], ['Both', 'fair']]"
+    path.write_text(f"[options]\nage = {options}\n[concepts.few]\noccupation = ['pilot']\n")
+    show_choices(choices(tiny("Llama"), Choices("few", "age", path), seeds=(0,)))
+    shown = capsys.readouterr().out
+    assert "text: [old]" in shown and "text: [/young]" in shown
 
 
 def test_the_papers_score_reads_first_words(tmp_path: Path) -> None:

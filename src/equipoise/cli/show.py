@@ -27,7 +27,7 @@ def progress_line() -> Iterator[Report]:
     console = Console(stderr=True)
     hidden = bool(os.environ.get("EQUIPOISE_QUIET")) or not console.is_terminal
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -83,10 +83,10 @@ def show_culture(results: CultureResults, out: str | None) -> None:
 def _print(tables: RenderableType) -> Console:
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False)  # a group or a model may be called "[old]"
     if not console.is_terminal:
         # Nobody's window limits a log, and the table's intervals need the room.
-        console = Console(width=120)
+        console = Console(width=120, markup=False)
     console.print(tables)
     return console
 

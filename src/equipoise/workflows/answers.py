@@ -263,17 +263,18 @@ def _row(
     repeated = _estimate(draws, mean_of("repetition", share=False), now.table)
     fluent = _estimate(draws, perplexity, now.texts)
     changes: dict[str, Estimate] = {}
-    if method is not None and draws is not None:
-        changes = {kind: draws.difference(mean_of(kind), now.table, base.table) for kind in kinds}
-        changes["repetition"] = draws.difference(mean_of("repetition", share=False), now.table, base.table)
-        changes["perplexity"] = draws.difference(perplexity, now.texts, base.texts)
-    alike = Counter(texts).most_common(1)[0][1] / len(texts)
+    if method is not None:
+        changes = {kind: _change(draws, mean_of(kind), now.table, base.table) for kind in kinds}
+        changes["repetition"] = _change(draws, mean_of("repetition", share=False), now.table, base.table)
+        changes["perplexity"] = _change(draws, perplexity, now.texts, base.texts)
+    most = Counter(texts).most_common(1)[0][1]
+    alike = most / len(texts)
     collapse = [
         f"all answers are {kind}"
         for kind in kinds
         if kind != UNCLEAR and len(texts) > 1 and shares[kind].value == 1
     ]
-    if len(texts) > 1 and alike >= _ALIKE:
+    if most > 1 and alike >= _ALIKE:
         collapse.append(f"{100 * alike:.0f} % of the answers are one text")
     if repeated.value >= _LOOPS:
         collapse.append(f"answers repeat {100 * repeated.value:.0f} % of what they say")
@@ -289,5 +290,15 @@ def _draws(table: Table, level: float) -> Bootstrap | None:
 def _estimate(draws: Bootstrap | None, statistic: Statistic[Any], sample: Sample) -> Estimate:
     if draws is not None:
         return draws.estimate(statistic, sample)
+    return Estimate.alone(_value(statistic, sample), len(sample))
+
+
+def _change(draws: Bootstrap | None, statistic: Statistic[Any], now: Sample, base: Sample) -> Estimate:
+    if draws is not None:
+        return draws.difference(statistic, now, base)
+    return Estimate.alone(_value(statistic, now) - _value(statistic, base), len(now))
+
+
+def _value(statistic: Statistic[Any], sample: Sample) -> float:
     value = statistic(sample)
-    return Estimate.alone(float("nan") if value is None else value, len(sample))
+    return float("nan") if value is None else value
