@@ -86,6 +86,14 @@ def test_two_images_of_the_same_labels_have_no_one_twin(tmp_path: Path) -> None:
     assert [Path(str(one.shown["man"].path)).name for one in pairs] == ["1.png", "3.png"]
 
 
+def test_an_image_is_not_its_own_twin(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    draw(tmp_path / "b.png")
+    (tmp_path / "labels.csv").write_text("file,concept,gender\na.png,cook,woman\nb.png,cook,man\n")
+    with pytest.raises(InputError, match=r"a\.png and .*b\.png are one image, labelled woman and man"):
+        twins(load_people(str(tmp_path)), "gender", GENDERS)
+
+
 def test_labels_are_read_in_any_case_and_files_of_any_suffix(tmp_path: Path) -> None:
     for number, name in enumerate(("cook__Woman__Dark.png", "cook__MAN__dark.PNG", "cook__man__Light.tif")):
         draw(tmp_path / name, number)

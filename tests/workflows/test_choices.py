@@ -104,6 +104,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(["choices", str(tmp_path / "model"), "--prompts", "nowhere.toml"]) == 2
 
 
+def test_a_steered_model_is_no_base_model(tmp_path: Path) -> None:
+    loaded = tiny("Llama")
+    with attach(loaded, intervention(loaded)), pytest.raises(InputError, match="is steered"):
+        choices(loaded, small(tmp_path), seeds=(0,))
+
+
 def test_names_in_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.toml"
     options = "[['Old', '[old]'], ['Young', '[/young]'], ['Both', 'fair']]"

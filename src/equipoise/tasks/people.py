@@ -34,7 +34,7 @@ def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) 
     """All pairs that differ in ``attribute``, which has the two ``values``, and in nothing else that is labelled.
 
     An image without its twin is left out, with one warning that says how many there are. Raises :class:`InputError` for
-    two images with the same labels: either could be the twin of a third.
+    two images with the same labels: either could be the twin of a third; and for twins that are one image.
     """
     alike: dict[tuple[str, ...], dict[str, Picture]] = defaultdict(dict)
     for portrait in portraits:
@@ -54,6 +54,13 @@ def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) 
         for (category, concept, scene), shown in sorted(alike.items())
         if len(shown) == len(values)
     ]
+    for pair in found:
+        pictures = list(pair.shown.values())
+        if len(set(pictures)) < len(pictures):
+            raise InputError(
+                f"{' and '.join(one.name for one in pictures)} are one image, labelled {' and '.join(values)}: correct"
+                " the labels, or replace one of them"
+            )
     alone = [one for shown in alike.values() if len(shown) < len(values) for one in shown.values()]
     if found and alone:
         total = len(alone) + len(values) * len(found)

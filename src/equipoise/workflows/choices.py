@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import json_text, write_atomic
+from ..interventions import refuse_steered
 from ..methods.mitigation import Mitigation, rewritten
 from ..metrics import ChoiceScores, choice_scores
 from ..models import LoadedModel, load
@@ -135,6 +136,7 @@ def choices(
         found = given[0]
         lambdas += [strength for strength in check_strengths(strengths) if strength > 0]
     loaded = load(source, dtype=dtype, device=device)
+    refuse_steered(loaded)
     if found is not None:
         found.check(loaded)
         if score == "paper" and found.adjusts:
