@@ -131,6 +131,7 @@ def test_a_table_of_labels_says_it_too(tmp_path: Path) -> None:
 def test_what_holds_no_people_is_refused(tmp_path: Path) -> None:
     assert "holds no labelled images" in refusal(str(tmp_path))
     assert "no images of people at 'nowhere'" in refusal("nowhere")
+    assert "no images of people at ''" in refusal("")
     assert "needs data" in refusal("pairs:")
     draw(tmp_path / "cook.png")
     assert "cook.png: its name doesn't say" in refusal(str(tmp_path))

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.errors import InputError
-from equipoise.workflows.inputs import free_output, free_outputs, parse_seeds, parse_settings, parse_strengths
+from equipoise.workflows.inputs import (
+    check_seeds,
+    free_output,
+    free_outputs,
+    parse_seeds,
+    parse_settings,
+    parse_strengths,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +52,7 @@ def test_a_range_holds_both_ends_and_even_steps(count: int, tenths: int) -> None
 
 def test_seeds() -> None:
     assert parse_seeds("0,2,2,1") == (0, 2, 1)
+    assert check_seeds([3, 3, 0]) == (3, 0)  # in Python as on the command line
     for text in ("", "a", "-1", "0.5"):
         with pytest.raises(InputError, match="whole numbers"):
             parse_seeds(text)

@@ -87,7 +87,7 @@ def load_people(source: str) -> list[Portrait]:
         if not path:
             raise InputError(f"{name} needs data: write {name}:PATH")
         return _LOADERS[name](Path(path))
-    if Path(source).is_dir():
+    if source and Path(source).is_dir():
         return load_folder(Path(source))
     raise InputError(
         f"there are no images of people at {source!r}: name emoji, emoji:STYLE, a folder of labelled images,"

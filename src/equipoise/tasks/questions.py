@@ -169,6 +169,8 @@ def _mmmu(path: Path) -> Iterator[Item]:
     except ImportError:
         raise InputError("mmmu reads parquet files by pyarrow: pip install 'equipoise[hub]'") from None
     files = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
+    if not files or not files[0].is_file():
+        raise InputError(f"mmmu: there is no parquet file at {path}")
     files = [file for file in files if file.name.startswith("validation-")] or files
     count = open_ = 0
     for file in files:

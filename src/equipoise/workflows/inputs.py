@@ -67,17 +67,17 @@ def _number(piece: str, text: str) -> float:
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from ``0`` or ``0,1,2``, each once, in the order given."""
     try:
-        seeds = tuple(dict.fromkeys(int(piece) for piece in text.split(",")))
+        seeds = tuple(int(piece) for piece in text.split(","))
     except ValueError:
         raise InputError(f"seeds {text!r} must be whole numbers, for example 0 or 0,1,2") from None
     return check_seeds(seeds)
 
 
 def check_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """The seeds, if there are any and each is one that all random generators take."""
+    """The seeds, each once, if there are any and each is one that all random generators take."""
     if not seeds or min(seeds) < 0 or max(seeds) > MOST_SEED:
         raise InputError(f"seeds {list(seeds)} must be one or more whole numbers from 0 to {MOST_SEED}")
-    return tuple(seeds)
+    return tuple(dict.fromkeys(seeds))  # one twice would count as two that happen to agree
 
 
 def parse_budgets(text: str) -> tuple[float, ...]:
