@@ -104,11 +104,12 @@ def test_mmmu_reads_validation_alone_and_groups_by_subject(tmp_path: Path) -> No
 
 
 def test_what_is_wrong_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     for spec, says in (
         ("vqa", "use vqa:PATH or mmmu:PATH"),
         ("pairs:x", "use vqa:PATH or mmmu:PATH"),
         (f"vqa:{tmp_path}", r"has 0 files \*questions.json"),
-        (f"mmmu:{tmp_path}", "there is no parquet file at"),
+        (f"mmmu:{tmp_path / 'empty'}", "there is no parquet file at"),
         (f"mmmu:{tmp_path / 'nowhere'}", "there is no parquet file at"),
         (mmmu(tmp_path / "a", answer="D"), "3 options and the answer 'D'"),
         (mmmu(tmp_path / "b", options="what"), "these must be MMMU's columns"),
