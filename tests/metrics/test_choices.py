@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.metrics import (
+    Bootstrap,
     Responses,
     attribute_kl,
     choice_scores,
     degenerate,
     fairness,
+    greedy_per_occupation_bias,
     per_occupation_bias,
 )
 from equipoise.metrics.choices import LARGEST_KL
@@ -75,6 +77,19 @@ def test_the_target_decides_what_is_fair() -> None:
     table = np.array([[0.3, 0.2, 0.1]] * 4)
     assert per_occupation_bias(answers(table)) == pytest.approx(2 * (1 - 0.5))
     assert answers(table).take([0, 1]).targets.tolist() == [[1, 0, 0]] * 2
+
+
+def test_bias_leaves_as_much_doubt_as_fairness_where_all_answers_are_alike() -> None:
+    """Greedy bias is twice what fairness lacks; of concepts that all agree neither is certain."""
+    for said in ([0.9, 0.1, 0.0], [0.1, 0.9, 0.0]):
+        groups, templates = zip(*[(f"c{k}", f"t{w}") for k in range(7) for w in range(3)], strict=True)
+        rows = np.array([said] * 21)
+        named = [(name,) for name in groups]
+        found = Responses(rows, ("fair", "man", "woman"), rows.argmax(1), named, templates, [(1, 0, 0)] * 21)
+        draws = Bootstrap.over(found)
+        bias, fair = draws.estimate(greedy_per_occupation_bias, found), draws.estimate(fairness, found)
+        assert (bias.low, bias.high) == pytest.approx((2 * (1 - fair.high), 2 * (1 - fair.low)))
+        assert bias.high - bias.low > 0.5
 
 
 def test_an_answer_that_is_none_of_them_is_not_fair() -> None:

@@ -104,7 +104,11 @@ def _bias_statistic(
     def limits(responses: Responses) -> tuple[float, float]:
         return 0.0, largest_bias(target_distribution(responses, target))
 
-    return Statistic(name, draws, limits, cautious)
+    def one_answer_is_fair(responses: Responses) -> bool:
+        # Then the bias is twice the share of other answers; with several, balanced answers are no coincidence.
+        return bool((target_distribution(responses, target).max(axis=1) == 1).all())
+
+    return Statistic(name, draws, limits, cautious, one_answer_is_fair)
 
 
 def _cross_signed(responses: Responses, apart: Floats, rows: np.typing.NDArray[np.intp], group: str) -> float:

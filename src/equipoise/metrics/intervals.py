@@ -238,7 +238,7 @@ class Bootstrap:
             draws,
             statistic.limits(parts[0]),
             statistic.cautious is not None,
-            statistic.share,
+            statistic.is_share(parts[0]),
             _distinct(group_names(part) for part in parts),
             _distinct(part.templates for part in parts),
             sum(map(len, parts)),
