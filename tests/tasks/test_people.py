@@ -1,5 +1,6 @@
 """Images of people from folders, packages and published sets: every label is read, every pair differs in one alone."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -168,11 +169,11 @@ def test_pairs_names_what_is_missing(pairs_folder: Path, tmp_path: Path) -> None
     assert "no folder" in refusal(f"pairs:{tmp_path / 'elsewhere'}")
 
 
-def parquet(path: Path, rows: list[dict[str, object]]) -> None:
+def parquet(path: Path, rows: list[dict[str, object]], *, group: int | None = None) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="reading parquet files needs pyarrow")
     import pyarrow.parquet as files
 
-    files.write_table(pyarrow.Table.from_pylist(rows), path)
+    files.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=group)
 
 
 def counterfactual(number: int, caption: str, **more: object) -> dict[str, object]:
@@ -209,6 +210,21 @@ def test_sets_that_vary_looks_pair_like_with_like(tmp_path: Path) -> None:
     parquet(tmp_path / "a.parquet", [counterfactual(k, caption) for k, caption in enumerate(by_race)])
     found = load_people(f"socialcounterfactuals:{tmp_path}")
     assert {one.concept for one in found} == {"nurse"} and len(twins(found, "race", RACES)) == 1
+
+
+def test_images_of_a_set_larger_than_memory_stay_in_their_files(tmp_path: Path) -> None:
+    rows = [
+        counterfactual(40 * k, f"A photo of a {who} nurse", counterfactual_set=f"set {k}")
+        for k, who in enumerate(["male", "female", "White male", "Black male", "Asian female"])
+    ]
+    parquet(tmp_path / "a.parquet", rows[:4], group=2)
+    parquet(tmp_path / "b.parquet", rows[4:])
+    found = load_people(f"socialcounterfactuals:{tmp_path}")
+    assert all(one.picture.data is None and one.picture.path is None for one in found)
+    # In any order: each is its own row, in whatever row group and file.
+    for k in (4, 0, 3, 1, 2, 2):
+        assert found[k].picture.open().getpixel((4, 4)) == (40 * k,) * 3
+        assert found[k].picture.digest == hashlib.sha256(found[k].picture.bytes).hexdigest()
 
 
 def test_social_counterfactuals_names_what_is_wrong(tmp_path: Path) -> None:

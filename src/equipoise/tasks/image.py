@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ class Picture:
         path: where it is; None for one given as bytes or as a Pillow image.
         data: its bytes; None for one given as a path, which is read when it is needed.
         name: what messages call it.
+        source: gives its bytes, for one that lies inside a larger file.
 
     Equal pictures have equal bytes. Making one checks that it can be read, and reads no more than its header.
     Raises :class:`InputError`, naming it, for what is no image, is empty or has a mode that doesn't become RGB.
@@ -39,6 +40,7 @@ class Picture:
     path: Path | None = field(default=None, compare=False)
     data: bytes | None = field(default=None, compare=False, repr=False)
     name: str = field(default="", compare=False)
+    source: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         with _opened(self) as image:
@@ -118,6 +120,8 @@ def pictures(sources: Iterable[ImageSource]) -> tuple[Picture, ...]:
 def _read(given: Picture) -> bytes:
     if given.data is not None:
         return given.data
+    if given.source is not None:
+        return given.source()
     assert given.path is not None
     try:
         return given.path.read_bytes()
@@ -130,8 +134,7 @@ def _opened(given: Picture) -> Any:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise InputError("images need Pillow: pip install 'equipoise[vlm]'") from error
-    source = io.BytesIO(given.data) if given.data is not None else given.path
-    assert source is not None
+    source = given.path or io.BytesIO(_read(given))
     try:
         image = Image.open(source)
     except UnidentifiedImageError:

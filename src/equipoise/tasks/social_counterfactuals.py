@@ -8,12 +8,14 @@ from the caption: the words of a gender and a race, the word for a look before t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, tell_left_out
-from .image import picture
+from .image import Picture
 from .portrait import Portrait, gender_of
 
 _RACES = ("white", "black", "asian", "indian", "latino", "middle eastern", "hispanic")
@@ -29,7 +31,8 @@ def load_social_counterfactuals(path: Path, *, most: int | None = None) -> list[
 
     Args:
         path: a parquet file, or a folder of them.
-        most: stop after so many portraits; None reads everything (images are kept in memory as they are stored).
+        most: stop after so many portraits; None reads everything. Images stay in their file until they are needed: the
+            set is larger than most memories.
 
     Raises :class:`InputError` for a missing file or column, an image that is none, or if no caption is understood.
     """
@@ -39,8 +42,8 @@ def load_social_counterfactuals(path: Path, *, most: int | None = None) -> list[
     found: list[Portrait] = []
     read = 0
     for file in files:
-        for number, row in enumerate(_rows(file)):
-            portrait = _portrait(row, f"{file.name}, row {number}")
+        for number, (row, image) in enumerate(_rows(file)):
+            portrait = _portrait(row, image, f"{file.name}, row {number}")
             read += 1
             if portrait is not None:
                 found.append(portrait)
@@ -55,7 +58,28 @@ def load_social_counterfactuals(path: Path, *, most: int | None = None) -> list[
     return found
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
+class _Images:
+    """The images of one parquet file, a row group in memory at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._group: int | None = None
+        self._images: list[Any] = []
+
+    def read(self, group: int, row: int) -> Any:
+        """What the column ``image`` has there, the file's bytes if all is well."""
+        if group != self._group:
+            import pyarrow.parquet as parquet
+
+            with parquet.ParquetFile(self._file) as table:
+                self._images = table.read_row_group(group, columns=["image"])["image"].to_pylist()
+            self._group = group
+        image = self._images[row]
+        return image.get("bytes") if isinstance(image, dict) else image
+
+
+def _rows(file: Path) -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    """Each row without its image, and what reads that."""
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
@@ -64,21 +88,33 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
         table = parquet.ParquetFile(file)
     except Exception as error:
         raise InputError(f"socialcounterfactuals: {file} is no parquet file ({error})") from error
-    missing = [name for name in _NEEDED if name not in table.schema_arrow.names]
-    if missing:
-        raise InputError(f"socialcounterfactuals: {file} has no column {missing[0]!r}")
-    batches = table.iter_batches(batch_size=64)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (OSError, ValueError) as error:  # the footer may be whole where a page is not
-            raise InputError(f"socialcounterfactuals: {file} is damaged ({error}): get it again") from error
-        if batch is None:
-            return
-        yield from batch.to_pylist()
+    with table:
+        names = table.schema_arrow.names
+        missing = [name for name in _NEEDED if name not in names]
+        if missing:
+            raise InputError(f"socialcounterfactuals: {file} has no column {missing[0]!r}")
+        others, images = [name for name in names if name != "image"], _Images(file)
+        for group in range(table.num_row_groups):
+            with _told(file):
+                rows = table.read_row_group(group, columns=others).to_pylist()
+            for number, row in enumerate(rows):
+                yield row, partial(_read, file, images, group, number)
 
 
-def _portrait(row: dict[str, Any], where: str) -> Portrait | None:
+def _read(file: Path, images: _Images, group: int, row: int) -> Any:
+    with _told(file):
+        return images.read(group, row)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # the footer may be whole where a page is not
+        raise InputError(f"socialcounterfactuals: {file} is damaged ({error}): get it again") from error
+
+
+def _portrait(row: dict[str, Any], image: Callable[[], Any], where: str) -> Portrait | None:
     captions = [value for name, value in row.items() if "caption" in name and isinstance(value, str)]
     caption = captions[0] if captions else ""
     gender, race = _GENDER.search(caption), _RACE.search(caption)
@@ -86,17 +122,18 @@ def _portrait(row: dict[str, Any], where: str) -> Portrait | None:
     words = caption[max(match.end() for match in named) :].strip(" .,") if named else ""
     if not words:
         return None
-    image = row["image"]
-    data = image.get("bytes") if isinstance(image, dict) else image
-    if not isinstance(data, bytes):
+    if not isinstance(image(), bytes):
         raise InputError(f"socialcounterfactuals: {where}: the image has no bytes")
     labels = {"gender": gender_of(gender.group(), where)} if gender else {}
     labels |= {"race": race.group().lower()} if race else {}
     look = _LOOK.search(caption[: min(match.start() for match in named)])
     if look and look[1].strip():
         labels["look"] = look[1].strip().lower()
+    shown = Picture(name=f"socialcounterfactuals, {where}", source=image)
+    # Now, while its row group is at hand: later, pictures are compared in another order.
+    _ = shown.digest
     return Portrait(
-        picture(data, f"socialcounterfactuals, {where}"),
+        shown,
         words.lower(),
         labels,
         str(row["counterfactual_set"]),
