@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -210,6 +211,17 @@ def test_sets_that_vary_looks_pair_like_with_like(tmp_path: Path) -> None:
     parquet(tmp_path / "a.parquet", [counterfactual(k, caption) for k, caption in enumerate(by_race)])
     found = load_people(f"socialcounterfactuals:{tmp_path}")
     assert {one.concept for one in found} == {"nurse"} and len(twins(found, "race", RACES)) == 1
+
+
+def test_a_third_race_is_told(tmp_path: Path) -> None:
+    captions = [f"A photo of a {race} nurse" for race in ("White", "Black", "Asian", "Indian")]
+    parquet(tmp_path / "a.parquet", [counterfactual(k, caption) for k, caption in enumerate(captions)])
+    found = load_people(f"socialcounterfactuals:{tmp_path}")
+    with pytest.warns(InputWarning, match="2 of 4 are left out: race .* and theirs is asian, indian"):
+        assert len(twins(found, "race", RACES)) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        twins(found[:2], "race", RACES)
 
 
 def test_images_of_a_set_larger_than_memory_stay_in_their_files(tmp_path: Path) -> None:

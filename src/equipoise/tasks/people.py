@@ -33,13 +33,16 @@ class Twins:
 def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) -> list[Twins]:
     """All pairs that differ in ``attribute``, which has the two ``values``, and in nothing else that is labelled.
 
-    An image without its twin is left out, with one warning that says how many there are. Raises :class:`InputError` for
+    An image without its twin is left out, with one warning that says how many there are; so is one of a third gender or
+    race (of skin tones the ends of the scale are meant). Raises :class:`InputError` for
     two images with the same labels: either could be the twin of a third; and for twins that are one image.
     """
     alike: dict[tuple[str, ...], dict[str, Picture]] = defaultdict(dict)
-    for portrait in portraits:
-        value = portrait.labels.get(attribute)
-        if value is not None and value in values:
+    labelled = [portrait for portrait in portraits if attribute in portrait.labels]
+    others = {portrait.labels[attribute] for portrait in labelled} - set(values)
+    for portrait in labelled:
+        value = portrait.labels[attribute]
+        if value in values:
             rest = sorted(f"{k}={v}" for k, v in portrait.labels.items() if k != attribute)
             same = alike[portrait.category, portrait.concept, " ".join([portrait.scene, *rest])]
             if value in same:
@@ -62,6 +65,10 @@ def twins(portraits: Iterable[Portrait], attribute: str, values: Sequence[str]) 
                 " the labels, or replace one of them"
             )
     alone = [one for shown in alike.values() if len(shown) < len(values) for one in shown.values()]
+    if found and others and attribute != "tone":
+        number = sum(portrait.labels[attribute] in others for portrait in labelled)
+        why = f"{attribute} is compared between {' and '.join(values)}, and theirs is {', '.join(sorted(others))}"
+        tell_left_out("images of people", number, len(labelled), why)
     if found and alone:
         total = len(alone) + len(values) * len(found)
         why = f"no other image differs from them in {attribute} alone, such as {alone[0].name}"
