@@ -1,5 +1,6 @@
 """Splits share no occupation and no template, whatever the seed; subsamples stay balanced."""
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -171,3 +172,14 @@ class Tiny(Task):
 def test_too_little_to_divide_is_said() -> None:
     with pytest.raises(InputError, match=r"task 'tiny': the \w+ set is empty"):
         Tiny().split(0)
+
+
+def test_two_items_of_one_id_are_refused() -> None:
+    """Measurements are told apart by ids: an item would be scored in the place of its namesake."""
+
+    class Namesakes(Pronouns):
+        def items(self) -> Sequence[Item]:
+            return [dataclasses.replace(item, id=item.groups[0]) for item in super().items()]
+
+    with pytest.raises(InputError, match="give each item an id of its own"):
+        Namesakes().split(0)

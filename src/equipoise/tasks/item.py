@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from ..errors import InputError
@@ -66,6 +67,8 @@ class Item:
         return hash((self.id, self.part, self.template))
 
     def _problem(self) -> str | None:
+        if (ill := self._ill_formed()) is not None:
+            return ill
         if len(self.options) < 2 or len(set(self.options)) != len(self.options) or "" in self.options:
             return f"needs two or more distinct, non-empty options, got {list(self.options)}"
         if len(self.outcomes) != len(self.options):
@@ -78,14 +81,11 @@ class Item:
             return f"all options of an ambiguous item mean {self.outcomes[0]!r}, so that it can show no bias"
         if self.answer is not None and not 0 <= self.answer < len(self.options):
             return f"answer {self.answer} is no index into {len(self.options)} options"
-        if self.target is not None:
-            shares = list(self.target.values())
-            whole = set(self.target) == set(self.outcomes) and min(shares) > 0 and abs(sum(shares) - 1) < 1e-6
-            if not whole or self.answer is not None:
-                return (
-                    "a target gives each outcome of an ambiguous item a share above 0, summing to 1; got "
-                    f"{dict(self.target)} for {sorted(set(self.outcomes))}"
-                )
+        if self.target is not None and (self.answer is not None or not self._has_whole_target()):
+            return (
+                "a target gives each outcome of an ambiguous item a share above 0, summing to 1; got "
+                f"{self.target} for {sorted(set(self.outcomes))}"
+            )
         if not self.groups:
             return "needs at least one group (whom does it measure?)"
         if self.images and placeholders(self.prompt) != len(self.images):
@@ -94,6 +94,48 @@ class Item:
                 " it must stand once where each image belongs"
             )
         return None
+
+    def _ill_formed(self) -> str | None:
+        """What is of another type than it says: a text is a sequence too, so one for several would be taken apart."""
+        for name in ("options", "outcomes", "groups"):
+            texts = getattr(self, name)
+            several = isinstance(texts, Sequence) and not isinstance(texts, str)
+            if not several or not all(isinstance(text, str) for text in texts):
+                return f"{name} must be a tuple of texts, got {texts!r} (a tuple of one needs a comma: ('cook',))"
+        template: object = self.template
+        if not isinstance(template, str):
+            return f"template must be a text, got {template!r}"
+        if self.answer is not None and not _is_index(self.answer):
+            return f"answer must be the index of the right option, or None, got {self.answer!r}"
+        return _ill_formed_prompt(self.prompt)
+
+    def _has_whole_target(self) -> bool:
+        if not isinstance(self.target, Mapping) or set(self.target) != set(self.outcomes):
+            return False
+        shares = list(self.target.values())
+        return (
+            all(isinstance(share, Real) for share in shares)
+            and min(shares) > 0
+            and abs(sum(shares) - 1) < 1e-6
+        )
+
+
+def _is_index(answer: object) -> bool:
+    return isinstance(answer, Integral) and not isinstance(answer, bool)
+
+
+def _ill_formed_prompt(prompt: object) -> str | None:
+    if isinstance(prompt, str):
+        return None
+    if isinstance(prompt, Sequence) and prompt and all(_is_turn(turn) for turn in prompt):
+        return None
+    return (
+        f"prompt must be a text, or a tuple of messages with the texts 'role' and 'content', got {prompt!r}"
+    )
+
+
+def _is_turn(turn: object) -> bool:
+    return isinstance(turn, Mapping) and all(isinstance(turn.get(key), str) for key in ("role", "content"))
 
 
 def placeholders(prompt: Prompt) -> int:

@@ -189,7 +189,15 @@ def set_aside(task: Task, items: Sequence[Item], seed: int) -> tuple[list[Item],
 def make_split(
     name: str, sets: Mapping[SetName, Sequence[Item]], *, seed: int, limit: int | None = None
 ) -> Split:
-    """Apply ``limit`` to each part of each set; refuse a split with an empty set, or a limit that drops a part."""
+    """Apply ``limit`` to each part of each set; refuse a split with an empty set, or a limit that drops a part.
+
+    Two items of one id are refused as well: what is measured is told apart by it.
+    """
+    counts = Counter(item.id for items in sets.values() for item in items)
+    if counts and (most := max(counts, key=lambda one: counts[one])) and counts[most] > 1:
+        raise InputError(
+            f"task {name!r}: {counts[most]} items have the id {most!r}: give each item an id of its own"
+        )
     if limit is not None:
         sets = {key: limited(name, key, items, limit, seed) for key, items in sets.items()}
     for key, items in sets.items():
