@@ -21,6 +21,8 @@ from equipoise.metrics import (
     abstention_rate,
     accuracy,
     greedy_abstention_rate,
+    greedy_per_occupation_bias,
+    greedy_stereotype_gap,
     per_occupation_bias,
     stereotype_gap,
 )
@@ -234,6 +236,23 @@ def test_items_that_all_agree_leave_room_for_doubt():
     assert Bootstrap.over(even).estimate(greedy_abstention_rate, even).high == pytest.approx(
         1 - 0.025 ** (1 / 12)
     )
+
+
+def test_decisions_that_all_agree_leave_room_for_doubt():
+    """Where every occupation's decisions all go one way, others' needn't: the same limit, of the range that there is."""
+    one_way = answering([1.0, 0.0], 0)
+    draws = Bootstrap.over(one_way)
+    doubt = 1 - 0.025 ** (1 / 12)
+    bias = draws.estimate(greedy_per_occupation_bias, one_way)
+    assert (bias.value, bias.high) == (1, 1) and bias.low == pytest.approx(1 - doubt)
+    gap = draws.estimate(greedy_stereotype_gap, one_way)
+    assert (gap.value, gap.high) == (1, 1) and gap.low == pytest.approx(1 - 2 * doubt)
+    twice = answering([0.5, 0.5], 0, repeat=2)
+    halves = Responses(
+        twice.probabilities, twice.outcomes, [0, 1] * (len(twice) // 2), twice.groups, twice.templates
+    )
+    none = Bootstrap.over(halves).estimate(greedy_per_occupation_bias, halves)
+    assert (none.value, none.low) == (0, 0) and none.high == pytest.approx(doubt)
 
 
 def test_where_every_item_changes_alike_the_change_is_tested_by_its_signs():

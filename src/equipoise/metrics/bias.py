@@ -104,11 +104,7 @@ def _bias_statistic(
     def limits(responses: Responses) -> tuple[float, float]:
         return 0.0, largest_bias(target_distribution(responses, target))
 
-    def one_answer_is_fair(responses: Responses) -> bool:
-        # Then the bias is twice the share of other answers; with several, balanced answers are no coincidence.
-        return bool((target_distribution(responses, target).max(axis=1) == 1).all())
-
-    return Statistic(name, draws, limits, cautious, one_answer_is_fair)
+    return Statistic(name, draws, limits, cautious, share=answers is _decided)
 
 
 def _cross_signed(responses: Responses, apart: Floats, rows: np.typing.NDArray[np.intp], group: str) -> float:
@@ -176,7 +172,7 @@ greedy_per_occupation_bias = _bias_statistic("greedy_per_occupation_bias", _deci
 stereotype_gap = Statistic("stereotype_gap", _pooled_gap(_probable), signed)
 """P(pro) - P(anti) pooled over the answered items. Opposite signs cancel: report it, do not optimise it."""
 
-greedy_stereotype_gap = Statistic("greedy_stereotype_gap", _pooled_gap(_decided), signed)
+greedy_stereotype_gap = Statistic("greedy_stereotype_gap", _pooled_gap(_decided), signed, share=True)
 """The same from the greedy decisions."""
 
 abstention_rate = Statistic("abstention_rate", _abstention, unit)

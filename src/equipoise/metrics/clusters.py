@@ -144,24 +144,20 @@ class Statistic(Generic[S_contra]):
     ``draws(sample, draws)`` gives its value [B] in every draw, NaN where it is undefined. ``limits(sample)`` is the
     range it can take. ``cautious(sample)`` is given for statistics made of absolute values, which noise can only
     raise: an estimate whose expectation is no higher than the truth (see :mod:`equipoise.metrics.intervals`).
-    ``share`` marks a share of yes-or-no items, or a mean of the like between 0 and 1: draws cannot vary when all items
-    are at one limit, and the exact binomial bound holds for both. It may depend on the sample.
+    ``share`` marks what is computed from yes-or-no items, such as a share of them, whose draws cannot vary when all
+    items agree.
     """
 
     name: str
     draws: Callable[[S_contra, Draws], Floats]
     limits: Callable[[S_contra], tuple[float, float]] = unlimited
     cautious: Callable[[S_contra], float] | None = None
-    share: bool | Callable[[S_contra], bool] = False
+    share: bool = False
 
     def __call__(self, sample: S_contra) -> float | None:
         """The plain estimate; None where it is undefined (for example because nobody answered)."""
         value = float(self.draws(sample, Draws.once(sample))[0])
         return None if np.isnan(value) else value
-
-    def is_share(self, sample: S_contra) -> bool:
-        """Whether it is a share of ``sample``."""
-        return self.share(sample) if callable(self.share) else self.share
 
 
 def weighted_mean(values: Floats, weights: Floats) -> Floats:

@@ -238,7 +238,7 @@ class Bootstrap:
             draws,
             statistic.limits(parts[0]),
             statistic.cautious is not None,
-            statistic.is_share(parts[0]),
+            statistic.share,
             _distinct(group_names(part) for part in parts),
             _distinct(part.templates for part in parts),
             sum(map(len, parts)),
@@ -263,10 +263,11 @@ class Bootstrap:
         else:
             low, high = value + lowest, value + highest
         floor, ceiling = measured.limits
-        if measured.share and np.ptp(draws) == 0 and value in measured.limits:
+        at_limit = np.isclose(value, measured.limits, rtol=0, atol=_ROUNDING)
+        if measured.share and np.ptp(draws) < _ROUNDING and at_limit.any():
             # All items agree, so no draw varies: the exact binomial limit with groups as the units instead.
             unknown = (1 - tail ** (1 / max(len(measured.groups), 1))) * (ceiling - floor)
-            if value == ceiling:
+            if at_limit[1]:
                 low = min(low, ceiling - unknown)
             else:
                 high = max(high, floor + unknown)
