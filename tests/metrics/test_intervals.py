@@ -239,7 +239,7 @@ def test_items_that_all_agree_leave_room_for_doubt():
 
 
 def test_decisions_that_all_agree_leave_room_for_doubt():
-    """Where every occupation's decisions all go one way, others' needn't: the same limit, of the range that there is."""
+    """Where every occupation's decisions all go one way, others' needn't: the same limit, of the whole range."""
     one_way = answering([1.0, 0.0], 0)
     draws = Bootstrap.over(one_way)
     doubt = 1 - 0.025 ** (1 / 12)

@@ -125,6 +125,16 @@ def test_every_setting_of_the_dial_has_its_matrix_and_what_the_dial_has_not_is_l
     assert "Side effects" not in render_page(results())
 
 
+def test_a_matrix_without_a_test_does_not_say_that_nothing_moved():
+    untested = effect("race", moved=None, p=None) | {"change": None}
+    page = render_page({**results(), "side_effects": {"cells": [untested]}})
+    assert "Nothing was tested" in page and "Nothing that was not targeted moved" not in page
+    stayed = effect("age", moved=False, p=1.0)
+    assert "Nothing that was not targeted moved" in render_page(
+        {**results(), "side_effects": {"cells": [untested, stayed]}}
+    )
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -80,6 +80,15 @@ def test_an_edit_that_does_nothing_moves_nothing(tmp_path: Path) -> None:
         assert all(change.value == 0 for change in run.changes.values())
 
 
+def test_an_axis_of_one_cluster_is_not_said_to_have_stayed(tmp_path: Path) -> None:
+    """Without an interval there is no test, and nothing to say about what moved."""
+    given = f"crows-pairs:{crows_pairs(tmp_path, 40)}"
+    results = audit(model(), given, intervention=edit(2.0), strengths=[1.0], limit=1, passages=6)
+    effects = results.extra["side_effects"]
+    assert effects["tests"] == 0 and effects["cells"]
+    assert {(cell["p_adjusted"], cell["moved"]) for cell in effects["cells"]} == {(None, None)}
+
+
 def test_what_moved_is_warned_of_unless_it_was_meant(tmp_path: Path) -> None:
     # Everything moves: as many pairs as it takes for Holm to see it.
     suite = CrowsPairs(crows_pairs(tmp_path, 200))

@@ -41,6 +41,11 @@ class Matrix:
     rows: tuple[tuple[str, bool, tuple[Effect | None, ...]], ...]
     moved: tuple[str, ...]
 
+    @property
+    def tested(self) -> bool:
+        """Whether any cell has a corrected p; without one nothing can be said to have stayed."""
+        return any(cell is not None and cell.p for _, _, cells in self.rows for cell in cells)
+
 
 def side_effects(value: Any, views: Sequence[TaskView]) -> tuple[Matrix, ...]:
     """The matrices of the key ``side_effects`` of results.json (docs/contract.md); none for null.

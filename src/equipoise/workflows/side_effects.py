@@ -36,9 +36,13 @@ def side_effects(runs: Sequence[Run], targeted: Sequence[str], level: float) -> 
     tested = [
         cell
         for cell in cells
-        if not cell["targeted"] and cell["axis"] != ALL and cell["metric"].partition(".")[0] not in _FIXED
+        # Too few clusters give no p-value: what wasn't tested isn't shown to have stayed.
+        if cell["p"] is not None
+        and not cell["targeted"]
+        and cell["axis"] != ALL
+        and cell["metric"].partition(".")[0] not in _FIXED
     ]
-    adjusted = holm([float("nan") if cell["p"] is None else cell["p"] for cell in tested])
+    adjusted = holm([cell["p"] for cell in tested])
     for cell, value in zip(tested, adjusted, strict=True):
         cell["p_adjusted"] = float(value)
         cell["moved"] = bool(value < 1 - level)
@@ -46,7 +50,7 @@ def side_effects(runs: Sequence[Run], targeted: Sequence[str], level: float) -> 
         "side_effects": {
             "targeted": list(targeted),
             "correction": "holm",
-            "tests": sum(cell["p"] is not None for cell in tested),
+            "tests": len(tested),
             "cells": cells,
             "warnings": [_warning(cell) for cell in tested if cell["moved"]],
         }
