@@ -1,5 +1,9 @@
 """Texts that a model can't read at all are refused in one line, before a pass fails in the middle."""
 
+import dataclasses
+import re
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +13,10 @@ from tiny import ARCHITECTURES, tiny
 from equipoise.errors import InputError
 from equipoise.interventions import extended
 from equipoise.models import LoadedModel, load
-from equipoise.scoring import generate, generate_ids, rolling_nll, score_options
+from equipoise.scoring import encode_all, generate, generate_ids, rolling_nll, score_options
 from equipoise.scoring.readable import most_positions
+from equipoise.tasks import Item, Pronouns
+from equipoise.workflows import fit
 
 TABLES = ("GPT2", "OPT")
 FIRST = 10
@@ -36,6 +42,19 @@ def test_a_text_of_as_many_tokens_as_positions_is_read_and_no_longer_one(name: s
     long = item("and so " * 200, (" he", " she"))
     with pytest.raises(InputError, match=r"the text of answer 0 has .* positions: shorten it"):
         score_options(loaded, [long])
+    # Fits read prompts without scoring answers.
+    with pytest.raises(InputError, match=re.escape(f"item {long.id!r} has ") + r".* positions: shorten it"):
+        encode_all(loaded, [item("short", (" he", " she")), long])
+
+
+@pytest.mark.parametrize("method", ["caa", "dso", "res_fair"])
+def test_a_fit_on_prompts_that_are_too_long_is_one_line(method: str) -> None:
+    class Long(Pronouns):
+        def items(self) -> Sequence[Item]:
+            return [dataclasses.replace(one, prompt=f"{'so ' * 200}{one.prompt}") for one in super().items()]
+
+    with pytest.raises(InputError, match="positions: shorten it"):
+        fit(model("GPT2"), Long(), method=method)
 
 
 def test_positions_that_are_computed_have_no_end() -> None:

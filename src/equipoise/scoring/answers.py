@@ -1,6 +1,6 @@
 """Log-probabilities of closed answers, exactly, for evaluation and, with gradients, for training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ def score_options(
     gives NaN.
     """
     encoded = [one if isinstance(one, EncodedItem) else encode(loaded, one) for one in items]
-    refuse_unreadable(loaded, _texts(encoded), what="the text of answer")
+    refuse_unreadable(loaded, (ids for item in encoded for ids in item.read()), what="the text of answer")
     width = max((len(item.options) for item in encoded), default=0)
     logp = np.full((len(encoded), width), -np.inf)
     begins = np.zeros(len(encoded), dtype=bool)
@@ -105,13 +105,6 @@ def score_options(
             if journal is not None:
                 journal.add({int(r): {"logp": finite(logp[r]), "begins": bool(begins[r])} for r in rows})
     return OptionScores(logp, begins)
-
-
-def _texts(encoded: Sequence[EncodedItem]) -> Iterator[Sequence[int]]:
-    """Prompt and answer, of which the last token is only predicted; prompts with images are the processor's affair."""
-    for item in encoded:
-        if item.sight is None:
-            yield from ((*item.prompt, *option[:-1]) for option in item.options)
 
 
 def batch_logprobs(

@@ -8,6 +8,7 @@ from ..errors import InputError
 from ..models import LoadedModel
 from ..tasks import Item, Picture, Prompt
 from .layout import Source, marked_text, prompt_text, tokenizer_of
+from .readable import refuse_unreadable
 from .sight import Sight, look, opens_itself
 
 # How many of a prompt's last tokens are read again as text, to see what follows them.
@@ -26,6 +27,13 @@ class EncodedItem:
     def single(self) -> bool:
         """Whether one token tells all options apart from each other and from everything else."""
         return all(len(option) == 1 for option in self.options)
+
+    def read(self) -> list[tuple[int, ...]]:
+        """What is read for each option: prompt and answer, of which the last token is only predicted.
+
+        None for prompts with images, which are the processor's affair.
+        """
+        return [] if self.sight is not None else [self.prompt + option[:-1] for option in self.options]
 
     def said(self, option: int) -> "EncodedItem":
         """The statement that prompt and option make together, as a prompt of its own, to be read at its last token."""
@@ -97,8 +105,19 @@ def encode(source: Source, item: Item) -> EncodedItem:
 
 
 def encode_all(source: Source, items: Sequence[Item]) -> list[EncodedItem]:
-    """:func:`encode` for each item."""
-    return [encode(source, item) for item in items]
+    """:func:`encode` for each item.
+
+    Raises InputError too, naming the item, for one that the loaded model can't read: longer than its positions reach.
+    """
+    found = [encode(source, item) for item in items]
+    if isinstance(source, LoadedModel):
+        names, texts = [], []
+        for item, encoded in zip(items, found, strict=True):
+            for ids in encoded.read():
+                names.append(f"item {item.id!r}")
+                texts.append(ids)
+        refuse_unreadable(source, texts, what=names)
+    return found
 
 
 _Part = Callable[[Sequence[str]], EncodedItem]

@@ -31,7 +31,7 @@ def most_positions(loaded: LoadedModel) -> int | None:
 
 
 def refuse_unreadable(
-    loaded: LoadedModel, texts: Iterable[Sequence[int]], *, more: int = 0, what: str = "text"
+    loaded: LoadedModel, texts: Iterable[Sequence[int]], *, more: int = 0, what: str | Sequence[str] = "text"
 ) -> None:
     """Raise :class:`InputError` for token ids that the model can't read.
 
@@ -39,20 +39,21 @@ def refuse_unreadable(
         loaded: the model.
         texts: token ids of each text.
         more: tokens that will be written after each.
-        what: what to call a text; its number is added.
+        what: what to call a text, to which its number is added; or the name of each.
     """
     most = most_positions(loaded)
     rows = getattr(getattr(loaded.model.get_input_embeddings(), "weight", None), "shape", (None,))[0]
     injected = injected_ids(loaded)
     for number, ids in enumerate(texts):
+        name = f"{what} {number}" if isinstance(what, str) else what[number]
         if most is not None and len(ids) + more > most:
             follow = f" and {more} may follow" if more else ""
             raise InputError(
-                f"{what} {number} has {len(ids)} tokens{follow}, but {loaded.name} has {most} positions: shorten it"
+                f"{name} has {len(ids)} tokens{follow}, but {loaded.name} has {most} positions: shorten it"
             )
         unknown = max(ids, default=0)
         if isinstance(rows, int) and unknown >= rows and unknown not in injected:
             raise InputError(
-                f"{what} {number} has the token {unknown}, but the embedding of {loaded.name} has {rows} rows: the "
+                f"{name} has the token {unknown}, but the embedding of {loaded.name} has {rows} rows: the "
                 "tokenizer belongs to another model"
             )
