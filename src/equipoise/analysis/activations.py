@@ -11,7 +11,15 @@ from torch import Tensor
 from ..errors import InputError
 from ..interventions import capture
 from ..models import LoadedModel
-from ..scoring import MAX_TOKENS, AnswerBatch, EncodedItem, answer_batches, next_states, run_backbone
+from ..scoring import (
+    MAX_TOKENS,
+    AnswerBatch,
+    EncodedItem,
+    answer_batches,
+    next_states,
+    refuse_unreadable,
+    run_backbone,
+)
 
 Reading = Literal["last", "mean"]
 
@@ -36,13 +44,14 @@ def activations(
     Returns:
         [n, width] in fp32 on the CPU for each site, in the order of ``rows``.
 
-    Raises :class:`InputError` for a text without a token or an unknown site.
+    Raises :class:`InputError` for a text without a token or with more than the model reads, or an unknown site.
     """
     names = list(dict.fromkeys(sites))
     if not all(len(row) for row in rows):
         raise InputError(
             f"text {[bool(len(row)) for row in rows].index(False)} tokenises to nothing: give it a word"
         )
+    refuse_unreadable(loaded, rows)
     found = {name: torch.zeros(len(rows), loaded.anatomy.site(name).width) for name in names}
     for index, captured in states_of(loaded, rows, names, max_tokens=max_tokens):
         for name, states in captured.items():
