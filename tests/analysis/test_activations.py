@@ -57,6 +57,6 @@ def test_a_text_without_tokens_is_refused() -> None:
 
 
 def test_a_text_beyond_the_learned_positions_is_refused() -> None:
-    with pytest.raises(InputError, match="text 1 has 257 tokens, but .* has 256 positions"):
+    with pytest.raises(InputError, match=r"text 1 has 257 tokens, but .* has 256 positions"):
         activations(model("GPT2"), [[5] * 256, [5] * 257], ["block.0.out"])
     assert len(activations(model("GPT2"), [[5] * 256], ["block.0.out"])["block.0.out"]) == 1
