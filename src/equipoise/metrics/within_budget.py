@@ -12,14 +12,13 @@ _CONTENT = 0.93
 
 # How far accuracy on unambiguous items may fall; of few, two more wrong answers are no evidence.
 _DROP = 0.01
-_FEW = 50
 _CHANCE = 2
 _MOST = 0.1
 
 
 def accuracy_drop(n: int) -> float:
-    """How far accuracy on ``n`` unambiguous items may fall: a point; of fewer than 50 two answers, at most a tenth."""
-    return min(_MOST, _CHANCE / n) if 0 < n < _FEW else _DROP
+    """How far accuracy on ``n`` unambiguous items may fall: a point, or two answers if that is more; at most a tenth."""
+    return max(_DROP, min(_MOST, _CHANCE / n)) if n else _DROP
 
 
 @dataclass(frozen=True)

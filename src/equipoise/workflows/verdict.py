@@ -78,22 +78,22 @@ def verdict(comparison: Comparison, base: Estimate | None) -> str:
 
 def _lower_but_dear(comparison: Comparison, place: int, bias: float) -> list[str]:
     """A sentence for each mitigation that has less bias within a budget and isn't taken for its accuracy."""
-    found = []
-    for one in comparison.mitigations:
-        at = one.at[place]
-        cost = at.changes.get("unambiguous_accuracy")
-        if (
-            at.acts
-            and at.bias is not None
-            and cost is not None
-            and not at.keeps_accuracy
-            and at.bias.value < bias
-        ):
-            found.append(
-                f"{one.name} has {_points(at.bias.value)} there, but costs {_points(-cost.value)} points of unambiguous"
-                f" accuracy ({_range(cost, -1)})."
-            )
-    return found
+    cells = [(one.name, one.at[place]) for one in comparison.mitigations]
+    return [
+        f"{name} {_price(at)}."
+        for name, at in cells
+        if at.acts and at.bias is not None and not at.keeps_accuracy and at.bias.value < bias
+    ]
+
+
+def _price(at: AtBudget) -> str:
+    """What one that doesn't keep accuracy is not taken for."""
+    assert at.bias is not None
+    cost = at.changes["unambiguous_accuracy"]
+    return (
+        f"has {_points(at.bias.value)} there, but costs {_points(-cost.value)} points of unambiguous accuracy"
+        f" ({_range(cost, -1)})"
+    )
 
 
 def _against(at: AtBudget) -> str:
@@ -113,6 +113,8 @@ def _elsewhere(one: Compared, other: Compared, place: int, budget: float) -> str
     mine = one.at[place]
     if not mine.metrics:
         return f"At {budget:g} take {other.name}: {one.name} can't keep to it."
+    if not mine.keeps_accuracy:
+        return f"At {budget:g} take {other.name}: {one.name} {_price(mine)}."
     gap = mine.differences.get(other.name)
     if gap is None:
         return f"At {budget:g} {other.name} is lower."
