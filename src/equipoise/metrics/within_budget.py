@@ -17,7 +17,7 @@ _MOST = 0.1
 
 
 def accuracy_drop(n: int) -> float:
-    """How far accuracy on ``n`` unambiguous items may fall: a point, or two answers if that is more; at most a tenth."""
+    """How far accuracy on ``n`` clear items may fall: a point, or two answers if that is more; a tenth at most."""
     return max(_DROP, min(_MOST, _CHANCE / n)) if n else _DROP
 
 

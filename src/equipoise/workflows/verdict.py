@@ -88,8 +88,8 @@ def _lower_but_dear(comparison: Comparison, place: int, bias: float) -> list[str
 
 def _price(at: AtBudget) -> str:
     """What one that doesn't keep accuracy is not taken for."""
-    assert at.bias is not None
-    cost = at.changes["unambiguous_accuracy"]
+    cost = at.changes.get("unambiguous_accuracy")
+    assert at.bias is not None and cost is not None
     return (
         f"has {_points(at.bias.value)} there, but costs {_points(-cost.value)} points of unambiguous accuracy"
         f" ({_range(cost, -1)})"
