@@ -174,12 +174,13 @@ def test_too_little_to_divide_is_said() -> None:
         Tiny().split(0)
 
 
-def test_two_items_of_one_id_are_refused() -> None:
+@pytest.mark.parametrize("name", ["{}", ""])
+def test_two_items_of_one_id_are_refused(name: str) -> None:
     """Measurements are told apart by ids: an item would be scored in the place of its namesake."""
 
     class Namesakes(Pronouns):
         def items(self) -> Sequence[Item]:
-            return [dataclasses.replace(item, id=item.groups[0]) for item in super().items()]
+            return [dataclasses.replace(item, id=name.format(item.groups[0])) for item in super().items()]
 
     with pytest.raises(InputError, match="give each item an id of its own"):
         Namesakes().split(0)

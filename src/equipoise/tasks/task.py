@@ -194,10 +194,11 @@ def make_split(
     Two items of one id are refused as well: what is measured is told apart by it.
     """
     counts = Counter(item.id for items in sets.values() for item in items)
-    if counts and (most := max(counts, key=lambda one: counts[one])) and counts[most] > 1:
-        raise InputError(
-            f"task {name!r}: {counts[most]} items have the id {most!r}: give each item an id of its own"
-        )
+    for most, number in counts.most_common(1):
+        if number > 1:
+            raise InputError(
+                f"task {name!r}: {number} items have the id {most!r}: give each item an id of its own"
+            )
     if limit is not None:
         sets = {key: limited(name, key, items, limit, seed) for key, items in sets.items()}
     for key, items in sets.items():
