@@ -71,7 +71,7 @@ class _Images:
         if group != self._group:
             import pyarrow.parquet as parquet
 
-            with parquet.ParquetFile(self._file) as table:
+            with _told(self._file), parquet.ParquetFile(self._file) as table:
                 self._images = table.read_row_group(group, columns=["image"])["image"].to_pylist()
             self._group = group
         image = self._images[row]
@@ -98,16 +98,12 @@ def _rows(file: Path) -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
             with _told(file):
                 rows = table.read_row_group(group, columns=others).to_pylist()
             for number, row in enumerate(rows):
-                yield row, partial(_read, file, images, group, number)
-
-
-def _read(file: Path, images: _Images, group: int, row: int) -> Any:
-    with _told(file):
-        return images.read(group, row)
+                yield row, partial(images.read, group, number)
 
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
+    """What pyarrow finds wrong while reading, as one line."""
     try:
         yield
     except (OSError, ValueError) as error:  # the footer may be whole where a page is not
