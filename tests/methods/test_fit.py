@@ -219,6 +219,25 @@ def test_every_architecture_can_be_fitted(name: str) -> None:
     assert all(bool(edit.scale.isfinite().all()) for edit in fitted.edits.values())
 
 
+def test_right_answers_below_the_confidence_rise(llama: LoadedModel) -> None:
+    task = TinyTask()
+    clear = [item for item in task.split(0).train if item.part == "unambiguous"]
+
+    def surest(confidence: float) -> float:
+        edit = run(llama, task, confidence=confidence, steps=1, density=1.0, kl=10.0, kl_unambiguous=10.0)
+        with attach(llama, edit, 1.0):
+            scores = score_options(llama, clear)
+        right = [row[item.answer] for row, item in zip(scores.probabilities, clear, strict=True)]
+        return float(np.mean(np.log(right)))
+
+    assert surest(0.9) > surest(0.0) + 0.01
+
+
+def test_a_confidence_of_one_is_refused() -> None:
+    with pytest.raises(InputError, match="confidence=1.0: it must be at least 0 and below 1"):
+        quick(confidence=1.0)
+
+
 def test_a_task_without_ambiguous_items_is_refused(llama: LoadedModel) -> None:
     class Clear(TinyTask):
         def items(self) -> list[Item]:

@@ -94,6 +94,27 @@ def test_sets_share_neither_occupation_nor_wording(task: Task, seed: int) -> Non
     assert task.split(seed) != task.split(seed + 1)
 
 
+def test_training_asks_for_occupations_that_nobody_has(task: Task) -> None:
+    split = task.split(0)
+    drawn_words = {word for role in ROLES for word in role.split("_")}
+    inside = {group for item in task.items() for group in item.groups}
+    absent = [item for item in split.train if item.groups[0] not in inside]
+    assert len({item.groups for item in absent}) == 150 and len(absent) == 300
+    of_train = {named(item, 0)[0] for item in split.train if item.groups[0] in inside}
+    for item in absent:
+        assert item.part == "ambiguous" and not drawn_words & set(item.groups[0].split())
+        people = [named(item, option) for option in (0, 1)]
+        assert len({(role, tone) for role, _, tone in people}) == 1 and people[0][0] in of_train
+        assert item.groups[0] in str(item.prompt)
+        assert item.outcomes == tuple(gender for _, gender, _ in people)
+    # Which letter is the woman, and which is listed first, says nothing about the answer.
+    sides = Counter((item.options[0], item.outcomes[0]) for item in absent)
+    assert len(sides) == 4 and max(sides.values()) - min(sides.values()) <= 12
+    assert all(item.groups[0] in inside for item in (*split.validation, *split.heldout))
+    few = [item for item in task.split(0, 16).train if item.groups[0] not in inside]
+    assert len(few) == 16 and max(Counter(item.groups for item in few).values()) == 2
+
+
 def test_skin_tone_is_asked_in_the_same_way(folder: Path) -> None:
     tones = load_task(f"occupation-pairs-tone:{folder}")
     assert tones.outcomes == ("dark", "light")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from ..errors import InputError
 from .item import Item
-from .occupations import with_article
+from .occupations import occupations, with_article
 from .people import GENDERS, RACES, TONES, Twins, load_people, twins
 from .portrait import Portrait
 from .task import SHARES, SetName, Split, Task, make_split, partition
@@ -36,6 +37,9 @@ WORDINGS: tuple[str, ...] = (
 )
 NAMES = ("A", "B")
 _HELD_OUT = 5
+# Occupations, at most, that training asks for though nobody has them. Those that are drawn are few, and an edit that
+# is even on these alone knows them by heart: on others it left twice as much.
+_ABSENT = 150
 _VALUES = {"gender": GENDERS, "tone": TONES, "race": RACES}
 
 
@@ -49,6 +53,10 @@ class OccupationPairs(Task):
     Args:
         source: see :func:`equipoise.tasks.people.load_people`.
         attribute: ``gender``; ``tone`` for dark and light skin, which a source may label as ``race``; or that.
+
+    Training also asks the ambiguous pairs of its own occupations for up to 150 occupations that nobody in the source
+    has, and whose names share no word with those (both sides; which is listed first alternates). Neither person
+    has it, so an even split is right there as well.
 
     An outcome is the attribute of the person chosen. Raises :class:`InputError` for another attribute, or if
     there are not three occupations with such pairs.
@@ -96,7 +104,12 @@ class OccupationPairs(Task):
                 [int(k) for k, where in sorted(found.items()) if where == name] for found in wording_sets
             ]
             sets[name] = list(self._design(members, *chosen))
-        return make_split(self.name, sets, seed=seed, limit=limit)
+            if name == "train":
+                absent = list(self._absent(members, chosen[0], seed))
+        found = make_split(self.name, sets, seed=seed, limit=limit)
+        if limit is not None:
+            absent = absent[: limit - limit % 2]
+        return replace(found, train=(*found.train, *absent))
 
     def _design(
         self, concepts: Sequence[str], ambiguous: Sequence[int], unambiguous: Sequence[int]
@@ -119,6 +132,24 @@ class OccupationPairs(Task):
                 [(value, pair) for value in values],
                 order,
             )
+
+    def _absent(self, concepts: Sequence[str], wordings: Sequence[int], seed: int) -> Iterator[Item]:
+        """Occupations that nobody shown has, each asked of one pair, on both sides."""
+        shown = {word for concept in self._twins for word in concept.lower().split()}
+        names = [one.name for one in occupations() if not shown & set(one.name.lower().split())]
+        random.Random(f"{seed}/absent").shuffle(names)
+        for number, name in enumerate(names[:_ABSENT]):
+            concept, wording = concepts[number % len(concepts)], wordings[number % len(wordings)]
+            pair = self._twins[concept][number % len(self._twins[concept])]
+            for side in (0, 1):
+                values = self.outcomes[::-1] if side else self.outcomes
+                yield self._item(
+                    f"o{wording:02}/{name}/{concept}/{pair.scene}/{side}",
+                    wording,
+                    (name,),
+                    [(value, pair) for value in values],
+                    number // len(wordings) % 2,
+                )
 
     def _unambiguous(self, wording: int, concept: str, partner: str, *, turn: int) -> Iterator[Item]:
         """The one with ``concept`` has either value and stands on either side."""

@@ -241,18 +241,25 @@ class ExactFit:
                     add(odds, -extent * offset, share)
             if len(part.secant):
                 add(part.secant, torch.zeros(1), _SECANT_PRICE * kl_price * groups)
-            for held, price in (
-                (part.clear, _CLEAR_PRICE * clear_price),
-                (part.mass, self.settings.mass_weight),
+            for held, target, price in (
+                (part.clear, self._rise(part.clear_offset), _CLEAR_PRICE * clear_price),
+                (part.mass, torch.zeros(len(part.mass)), self.settings.mass_weight),
             ):
                 if len(held):
-                    add(held, torch.zeros(len(held)), weight * price * groups / len(held))
+                    add(held, target, weight * price * groups / len(held))
         add(text, torch.zeros(len(text)), _TEXT_PRICE * kl_price * groups)
         add(observed[None], torch.zeros(1), _PERPLEXITY_PRICE * groups)
         price = _KL_PRICE * kl_price
         trust = _TRUST if bool(here.any()) else 0.0
         metric = groups * (price + trust) * diagonal
         return Subproblem(torch.cat(matrix), torch.cat(targets), metric, here * (trust / (price + trust)))
+
+    def _rise(self, margins: Tensor) -> Tensor:
+        """By how much log-odds of right answers [m] should rise: to those of ``confidence``, where they are below."""
+        confidence = self.settings.confidence
+        if not confidence:
+            return torch.zeros_like(margins)
+        return (math.log(confidence / (1 - confidence)) - margins).clamp(min=0.0)
 
     def _emphasis(self, odds: Tensor) -> Tensor:
         """Weights [groups] that turn squares into the chosen objective near these log-odds.

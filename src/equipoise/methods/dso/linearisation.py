@@ -32,7 +32,7 @@ class Rows:
         odds, odds_offset: log-odds, averaged over what is counterbalanced, for each contrast of outcomes: [K − 1, n, P]
             and [K − 1, n].
         members: averaging matrix of groups, [groups, n].
-        clear: gradients of unambiguous items' log-odds, [m, P].
+        clear, clear_offset: unambiguous items' log-odds of the right answer, [m, P] and [m].
         mass: gradients of the probability of answering at all, [r, P].
         secant: what is known of KL along the present state, [1, P]; [0, P] at the base.
         items: the ambiguous ones.
@@ -42,6 +42,7 @@ class Rows:
     odds_offset: Tensor
     members: Tensor
     clear: Tensor
+    clear_offset: Tensor
     mass: Tensor
     secant: Tensor
     items: Sequence[Item]
@@ -88,18 +89,26 @@ class Linearisation:
             odds.append(mean @ gradients)
             offsets.append(mean @ (values - gradients @ here))
         ((_, held),) = answer_gradients(self._parameters, encoded[::_SHARE_MASS], here, mass)
-        clear = torch.zeros(0, self._parameters.size)
+        clear, clear_offset = torch.zeros(0, self._parameters.size), torch.zeros(0)
         if self._clear:
             order = balanced(self._clear, settings.unambiguous, self._seed, step, turns=True)
             asked = [self._clear[i] for i in order]
-            ((_, clear),) = answer_gradients(
+            ((margins, clear),) = answer_gradients(
                 self._parameters,
                 encode_all(self._parameters.loaded, asked),
                 here,
                 margin(asked),
             )
+            clear_offset = margins - clear @ here
         return Rows(
-            torch.stack(odds), torch.stack(offsets), members, clear, held, self._secant(step, here), items
+            torch.stack(odds),
+            torch.stack(offsets),
+            members,
+            clear,
+            clear_offset,
+            held,
+            self._secant(step, here),
+            items,
         )
 
     def extent(self, rows: Rows, solved: Tensor) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ...errors import InputError
 from ..settings import parse_settings, require, require_budget, require_share, require_word
 
 Objective = Literal["smooth", "paper"]
@@ -21,6 +22,8 @@ class DsoSettings:
         items: ambiguous training items in each of the last two steps, half as many in those before, if that
             is one for every occupation; the same number for each, and turns where there are more.
         unambiguous: unambiguous training items a step, whose answers must not move.
+        confidence: the probability of the right answer up to which these should rise all the same, in [0, 1). Where
+            a model is often wrong, an edit that removes what it leaned on costs right answers, unless others are won.
         passages: pieces of plain text from which the metric of KL is estimated.
         passage_tokens: tokens of each.
         kl: ε, the KL budget on plain text, mean nats a token.
@@ -38,6 +41,7 @@ class DsoSettings:
     steps: int = 5
     items: int = 216
     unambiguous: int = 64
+    confidence: float = 0.0
     passages: int = 256
     passage_tokens: int = 16
     kl: float = 0.05
@@ -52,6 +56,8 @@ class DsoSettings:
         require("dso", self, {"steps": 1, "items": 1, "unambiguous": 1, "passages": 1, "passage_tokens": 2})
         require("dso", self, {"item_weight": 0.0, "mass_weight": 0.0, "reach": 1.0})
         require_share("dso", self, "density")
+        if not 0 <= self.confidence < 1:
+            raise InputError(f"dso setting confidence={self.confidence}: it must be at least 0 and below 1")
         require_budget("dso", self, "kl", "kl_unambiguous")
         require_word("dso", self, "objective", get_args(Objective))
         require_word("dso", self, "precision", get_args(Precision))
