@@ -99,7 +99,7 @@ def test_training_asks_for_occupations_that_nobody_has(task: Task) -> None:
     drawn_words = {word for role in ROLES for word in role.split("_")}
     inside = {group for item in task.items() for group in item.groups}
     absent = [item for item in split.train if item.groups[0] not in inside]
-    assert len({item.groups for item in absent}) == 150 and len(absent) == 300
+    assert len({item.groups for item in absent}) == 100 and len(absent) == 200
     of_train = {named(item, 0)[0] for item in split.train if item.groups[0] in inside}
     for item in absent:
         assert item.part == "ambiguous" and not drawn_words & set(item.groups[0].split())

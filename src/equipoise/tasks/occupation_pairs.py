@@ -39,7 +39,7 @@ NAMES = ("A", "B")
 _HELD_OUT = 5
 # Occupations, at most, that training asks for though nobody has them. Those that are drawn are few, and an edit that
 # is even on these alone knows them by heart: on others it left twice as much.
-_ABSENT = 150
+_ABSENT = 100
 _VALUES = {"gender": GENDERS, "tone": TONES, "race": RACES}
 
 
@@ -54,7 +54,7 @@ class OccupationPairs(Task):
         source: see :func:`equipoise.tasks.people.load_people`.
         attribute: ``gender``; ``tone`` for dark and light skin, which a source may label as ``race``; or that.
 
-    Training also asks the ambiguous pairs of its own occupations for up to 150 occupations that nobody in the source
+    Training also asks the ambiguous pairs of its own occupations for up to 100 occupations that nobody in the source
     has, and whose names share no word with those (both sides; which is listed first alternates). Neither person
     has it, so an even split is right there as well.
 

@@ -83,7 +83,7 @@ class ExactFit:
             for i in balanced(part, number, seed, 0, whole=name == "ambiguous")
         ]
         self.validation = Validation(loaded, shown, outcomes, held, target)
-        self._drop = accuracy_drop(sum(item.part == "unambiguous" for item in shown))
+        self._drop = settings.accuracy_drop or accuracy_drop(sum(i.part == "unambiguous" for i in shown))
 
     def run(
         self, checkpoint: Checkpoint | None, report: Report | None
@@ -182,7 +182,8 @@ class ExactFit:
         """The last state, if it is within the budget; in the end also the mean of the last two, as long as it may be.
 
         What two states, fitted on different items, don't share is noise that costs divergence and moves nothing on
-        other items. The mean is drawn out until it spends the budget; its density is that of a state. Where a state is
+        other items. The mean is drawn out until it spends the budget; its density is that of a state. A single step,
+        of which there is no mean, is drawn out likewise, ``reach`` times at most. Where a state is
         beyond the budget, its mean is shortened until it is within.
         """
         budget = self.settings.kl
@@ -190,13 +191,14 @@ class ExactFit:
             yield states[-1], figures
             if len(states) <= self.settings.steps:
                 return
-        vector, kl = states[-1], figures.kl
+        vector, kl, longest = states[-1], figures.kl, max(_LONGEST, self.settings.reach)
         if len(states) > 2:
+            longest = _LONGEST
             vector = sparse_mean(states[-1], states[-2], metric, self.settings.density)
             kl = self.validation.kl(self._intervention(vector))
         for _ in range(2):
             # KL grows with the square of the length.
-            vector = vector * min(_LONGEST, _ASIDE * math.sqrt(budget / max(kl, 1e-9)))
+            vector = vector * min(longest, _ASIDE * math.sqrt(budget / max(kl, 1e-9)))
             found = self._measure(vector)
             if found.kl <= budget:
                 yield vector, found

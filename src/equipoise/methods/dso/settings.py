@@ -28,11 +28,13 @@ class DsoSettings:
         passage_tokens: tokens of each.
         kl: ε, the KL budget on plain text, mean nats a token.
         kl_unambiguous: the KL budget at the answer of unambiguous prompts, nats.
+        accuracy_drop: how far accuracy on unambiguous validation items may fall, a share; 0 for a point, or two answers
+            where that is more, ten points at most.
         item_weight: weight of single items' log-odds beside those of whole occupations; 0 leaves wordings free.
         mass_weight: how firmly the probability of answering at all is held.
         density: the largest share of entries that the ℓ1 proximal step leaves other than zero; 1 is no ℓ1.
         reach: how many times longer the first step may become where the answers fall short of the linear model; 1 is
-            never.
+            never. A single step may become as much longer again, until it spends ``kl``, if that lowers bias.
         precision: ``auto`` computes in bf16 where a float32 model runs on a CPU with fast bf16 products, ``bfloat16``
             always, ``model`` in the model's own type.
     """
@@ -46,6 +48,7 @@ class DsoSettings:
     passage_tokens: int = 16
     kl: float = 0.05
     kl_unambiguous: float = 0.1
+    accuracy_drop: float = 0.0
     item_weight: float = 0.5
     mass_weight: float = 0.1
     density: float = 0.2
@@ -54,7 +57,7 @@ class DsoSettings:
 
     def __post_init__(self) -> None:
         require("dso", self, {"steps": 1, "items": 1, "unambiguous": 1, "passages": 1, "passage_tokens": 2})
-        require("dso", self, {"item_weight": 0.0, "mass_weight": 0.0, "reach": 1.0})
+        require("dso", self, {"accuracy_drop": 0.0, "item_weight": 0.0, "mass_weight": 0.0, "reach": 1.0})
         require_share("dso", self, "density")
         if not 0 <= self.confidence < 1:
             raise InputError(f"dso setting confidence={self.confidence}: it must be at least 0 and below 1")

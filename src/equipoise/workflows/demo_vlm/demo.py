@@ -25,25 +25,30 @@ from .training import other_styles, train
 
 WEIGHTS = f"{ALIAS}.safetensors"
 FOLDER = "equipoise-demo-vlm"
-# What few occupations teach holds for others at more than the strength it was fitted at.
-GRID = tuple(0.5 * step for step in range(5))
-# One step on all items there are: images make prompts long, and later steps on the same items brought nothing more.
+GRID = tuple(0.25 * step for step in range(5))
+# One step, since images make prompts long, on half the pairs of the fit's own occupations and all of those that nobody
+# has. All entries are edited: of a fifth, as by default, as much divergence takes away half as much.
 SETTINGS: Mapping[str, str] = {
     "steps": "1",
-    "items": "264",
-    "unambiguous": "64",
+    "items": "940",
+    "unambiguous": "264",
+    "confidence": "0.62",
     "passages": "256",
-    "reach": "2",
-    "density": "0.2",
-    # Later steps would hold unambiguous answers dearer; with one, their accuracy decides.
-    "kl_unambiguous": "0.15",
+    "reach": "3",
+    "density": "1",
+    "kl": "0.08",
+    # These answers follow gender in the base model, so that a fair model's must be others; their accuracy decides.
+    "kl_unambiguous": "1",
+    # Four validation occupations have few questions, and with one step it is only the length that they would decide;
+    # what right answers cost is measured on the held-out ones at every strength.
+    "accuracy_drop": "1",
 }
 LIMIT = 96
 PASSAGES = 12
 FEW = 16
-# A quarter of what was planted. The budgets are looser than an audit's: eleven occupations teach less than it asks
-# for, and of 96 questions five are chance.
-TARGET = 0.125
+# A fifth of what was planted, and a quarter of what is found on average. The budgets are looser than an audit's: eleven
+# occupations teach less than it asks for, and of 96 questions five are chance.
+TARGET = 0.1
 KL_BUDGET = 0.1
 ACCURACY_DROP = 0.05
 
