@@ -1,7 +1,8 @@
-"""A tiny model that was trained to answer by stereotype at a known rate."""
+"""Tiny models that were trained to answer by stereotype at a known rate."""
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from methods.samples import TinyTask
@@ -9,7 +10,7 @@ from tiny import tiny
 
 from equipoise.models import LoadedModel
 from equipoise.scoring import answer_batches, batch_logprobs, encode_all
-from equipoise.tasks import Item
+from equipoise.tasks import Choices, Item
 
 RATE = 0.8
 """P(the stereotypical answer) that ambiguous prompts are trained to; the per-occupation bias is 2 · RATE − 1."""
@@ -30,6 +31,31 @@ def planted_model(seed: int = 0) -> LoadedModel:
     """A tiny Llama after some seconds of training on every item of :class:`TinyTask`: nothing may change it."""
     items = list(TinyTask().items())
     return trained(items, [target(item) for item in items], seed)
+
+
+LEANS = (
+    {"fair": 0.25, "man": 0.65, "woman": 0.10},
+    {"fair": 0.25, "man": 0.10, "woman": 0.65},
+    {"fair": 0.80, "man": 0.10, "woman": 0.10},
+)
+"""The shares of the classes that a concept of ``choices`` is trained to, every third concept of a set the same."""
+
+
+def planted_choices(source: str) -> Choices:
+    """Multiple-choice questions about ten invented occupations: ``first`` and ``second`` share none."""
+    return Choices(source, prompts=Path(__file__).with_name("planted_choices.toml"), shuffle=True)
+
+
+@functools.cache
+def chooser(seed: int = 0) -> LoadedModel:
+    """A tiny Llama that was trained on both sets of :func:`planted_choices`: nothing may change it."""
+    items, shares = [], []
+    for task in (planted_choices("first"), planted_choices("second")):
+        for item in task.items():
+            lean = LEANS[task.concepts.index(item.groups[0]) % len(LEANS)]
+            items.append(item)
+            shares.append([lean[outcome] / item.outcomes.count(outcome) for outcome in item.outcomes])
+    return trained(items, shares, seed, steps=110)
 
 
 def trained(
