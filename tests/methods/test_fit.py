@@ -18,7 +18,7 @@ from equipoise.methods.dso.contrasts import parity
 from equipoise.methods.dso.linearisation import Linearisation
 from equipoise.methods.dso.parameters import NormParameters, answer_gradients, answer_values
 from equipoise.methods.dso.working_copy import working_copy
-from equipoise.methods.validation import Validation
+from equipoise.methods.validation import Validated, Validation
 from equipoise.metrics import Responses, per_occupation_bias
 from equipoise.models import LoadedModel
 from equipoise.scoring import encode_all, encode_passages, score_options
@@ -234,7 +234,7 @@ def test_right_answers_below_the_confidence_rise(llama: LoadedModel) -> None:
 
 
 def test_a_confidence_of_one_is_refused() -> None:
-    with pytest.raises(InputError, match="confidence=1.0: it must be at least 0 and below 1"):
+    with pytest.raises(InputError, match=r"confidence=1\.0: it must be at least 0 and below 1"):
         quick(confidence=1.0)
 
 
@@ -306,6 +306,32 @@ def test_the_last_two_steps_see_twice_the_items(llama: LoadedModel, monkeypatch:
     monkeypatch.setattr(Linearisation, "rows", rows)
     run(llama, TinyTask(), steps=4, items=40)
     assert drawn == [20, 20, 40, 40]
+
+
+def test_a_single_step_is_drawn_out_while_that_lowers_bias(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Linearisation, "extent", lambda *_: 1.0)
+
+    def validated(reach: float) -> dict[str, float]:
+        edit = run(llama, SeenTask(), steps=1, reach=reach, kl=0.6)
+        found: dict[str, float] = edit.provenance.config["validation"]["fitted"]
+        return found
+
+    near, far = validated(1.0), validated(4.0)
+    assert 1.3 * near["kl"] < far["kl"] <= 0.6 and far["bias"] < near["bias"]
+
+
+def test_accuracy_may_fall_as_far_as_it_is_told(llama: LoadedModel) -> None:
+    def within(**more: float) -> bool:
+        split = TinyTask().split(0)
+        trainer = exact.ExactFit(
+            llama, split.train, split.validation, ("pro", "anti"), TEXT, quick(**more), 0
+        )
+        base = Validated(0.5, 0.0, 0.0, 1.0)
+        return trainer._better(Validated(0.1, 0.0, 0.0, 0.6), base, base)
+
+    assert within(accuracy_drop=0.5) and not within()
 
 
 def test_where_no_step_keeps_every_budget_the_last_one_is_shortened(
