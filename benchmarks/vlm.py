@@ -4,8 +4,10 @@
     python benchmarks/vlm.py probe    [--style NAME]...
     python benchmarks/vlm.py compare  [--style NAME] [--seeds N] [--limit N] [--methods A,B,...]
     python benchmarks/vlm.py transfer [--style NAME]... [--seeds N] [--limit N]
+    python benchmarks/vlm.py demos    [--style NAME] [--seeds N]
 
-``compare`` and ``transfer`` keep what they have fitted in ``--folder``. The styles' packages must be installed
+``demos`` runs ``equipoise demo --vlm`` at several seeds. It, ``compare`` and ``transfer`` keep what they have fitted in
+``--folder``. The styles' packages must be installed
 (docs/vlm.md).
 """
 
@@ -30,7 +32,7 @@ from equipoise.models.small_vlm import features, parts, small_vlm_folder
 from equipoise.reports import Comparison, Results
 from equipoise.tasks import Portrait, load_people
 from equipoise.tasks.emoji import STYLES
-from equipoise.workflows.demo_vlm.demo import SETTINGS, PlantedPairs
+from equipoise.workflows.demo_vlm.demo import SETTINGS, PlantedPairs, demo_vlm
 from equipoise.workflows.inputs import parse_strengths
 
 METHODS = "dso,iti,caa,prompting,res_fair,temperature,lora,lora_dpo"
@@ -182,6 +184,31 @@ def transfer(loaded: LoadedModel, given: argparse.Namespace) -> None:
     )
 
 
+def demos(loaded: LoadedModel, given: argparse.Namespace) -> None:
+    """What ``demo --vlm`` shows, seed by seed and on average; a seed whose folder has its results isn't run again."""
+    style = (given.style or ["twemoji"])[0]
+    rows = []
+    for seed in range(given.seeds):
+        folder = Path(given.folder) / f"demo-{seed}"
+        if not (folder / "results.json").exists():
+            demo_vlm(folder, seed=seed, style=style, source=loaded, progress=_shown())
+        found = Results.read(folder / "results.json")
+        for run in found.runs:
+            if run.task == "occupation-pairs":
+                values = {name: run.metrics[name] for name in CURVE}
+                rows.append({"seed": seed, "strength": run.strength, **_rounded(values)})
+                rows[-1]["changes"] = _rounded(run.changes)
+    means = []
+    for strength in sorted({row["strength"] for row in rows}):
+        here = [row for row in rows if row["strength"] == strength]
+        means.append(
+            {"strength": strength}
+            | {name: round(float(np.mean([row[name][0] for row in here])), 4) for name in CURVE}
+        )
+        print(means[-1])
+    write("vlm-demo", {"style": style, "settings": dict(SETTINGS), "seeds": rows, "means": means})
+
+
 def _runs(found: Results) -> list[dict[str, Any]]:
     return [
         {
@@ -220,7 +247,9 @@ def _shown() -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("sees", "probe", "compare", "transfer"), nargs="?", default="sees")
+    parser.add_argument(
+        "what", choices=("sees", "probe", "compare", "transfer", "demos"), nargs="?", default="sees"
+    )
     parser.add_argument("--weights", help="weights that `equipoise demo --vlm --rebuild` has made")
     parser.add_argument("--style", action="append", help="may be repeated")
     parser.add_argument("--limit", type=int, default=264, help="items of each kind or part")
@@ -237,7 +266,7 @@ def main() -> None:
         probe(given)
         return
     loaded = load(small_vlm_folder(given.weights), dtype=given.dtype)
-    {"sees": sees, "compare": compare, "transfer": transfer}[given.what](loaded, given)
+    {"sees": sees, "compare": compare, "transfer": transfer, "demos": demos}[given.what](loaded, given)
 
 
 if __name__ == "__main__":
