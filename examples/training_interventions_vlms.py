@@ -27,9 +27,7 @@ def main() -> None:
         "--people", default="emoji", help="emoji, a folder, pairs:PATH or socialcounterfactuals:PATH"
     )
     parser.add_argument("--out", default="interventions_vlm.safetensors")
-    parser.add_argument(
-        "--steps", type=int, default=DsoSettings().steps, help="training steps; fewer are quicker"
-    )
+    parser.add_argument("--steps", type=int, default=1, help="training steps")
     arguments = parser.parse_args()
 
     loader = Act4MeLoader(arguments.people)
@@ -37,7 +35,18 @@ def main() -> None:
     trainer = TrainInterventions(
         loaded,
         reward_fn=GenderParityRewardForVisionTasks(),
-        settings=DsoSettings(steps=arguments.steps),
+        # Those of `equipoise demo --vlm`: docs/vlm.md says why.
+        settings=DsoSettings(
+            steps=arguments.steps,
+            items=940,
+            unambiguous=264,
+            confidence=0.62,
+            density=1.0,
+            reach=3.0,
+            kl=0.08,
+            kl_unambiguous=1.0,
+            accuracy_drop=1.0,
+        ),
         progress=lambda state: print(f"step {state.step} of {state.steps}: {state.message}", flush=True),
     )
     trainer.train(loader)
