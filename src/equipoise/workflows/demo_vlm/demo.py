@@ -46,8 +46,8 @@ SETTINGS: Mapping[str, str] = {
 LIMIT = 96
 PASSAGES = 12
 FEW = 16
-# A quarter of what was planted. The budgets are looser than an audit's: eleven
-# occupations teach less than it asks for, and of 96 questions five are chance.
+# A quarter of what was planted. The budgets are looser than an audit's: eleven occupations teach less than it asks
+# for, and of 96 questions five are chance.
 TARGET = 0.125
 KL_BUDGET = 0.1
 ACCURACY_DROP = 0.05
