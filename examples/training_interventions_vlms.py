@@ -18,6 +18,7 @@ from equipoise.dso import (
 )
 from equipoise.methods.dso import DsoSettings
 from equipoise.models import load
+from equipoise.workflows.demo_vlm.demo import SETTINGS
 
 
 def main() -> None:
@@ -35,18 +36,7 @@ def main() -> None:
     trainer = TrainInterventions(
         loaded,
         reward_fn=GenderParityRewardForVisionTasks(),
-        # Those of `equipoise demo --vlm`: docs/vlm.md says why.
-        settings=DsoSettings(
-            steps=arguments.steps,
-            items=940,
-            unambiguous=264,
-            confidence=0.62,
-            density=1.0,
-            reach=3.0,
-            kl=0.08,
-            kl_unambiguous=1.0,
-            accuracy_drop=1.0,
-        ),
+        settings=DsoSettings.parse({**SETTINGS, "steps": str(arguments.steps)}),
         progress=lambda state: print(f"step {state.step} of {state.steps}: {state.message}", flush=True),
     )
     trainer.train(loader)
